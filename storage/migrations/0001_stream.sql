@@ -142,3 +142,32 @@ CREATE TABLE presence (
 ) WITH (fillfactor = 50);
 -- Who changed since a position.
 CREATE INDEX presence_changes ON presence (position);
+
+-- What the room directory shows, kept beside the state it is made from so that
+-- listing thousands of rooms reads one row each.
+CREATE TABLE room_summaries (
+    room_nid           bigint PRIMARY KEY,
+    joined_members     integer NOT NULL,
+    invited_members    integer NOT NULL,
+    guest_can_join     boolean NOT NULL,
+    published          boolean NOT NULL DEFAULT false,
+    name               text NOT NULL,
+    topic              text NOT NULL,
+    canonical_alias    text NOT NULL,
+    avatar_url         text NOT NULL,
+    join_rule          text NOT NULL,
+    room_type          text NOT NULL,
+    history_visibility text NOT NULL,
+    encryption         text NOT NULL
+) WITH (fillfactor = 70);
+-- The published rooms, biggest first.
+CREATE INDEX room_summaries_published ON room_summaries (joined_members DESC, room_nid) WHERE published;
+
+CREATE TABLE room_aliases (
+    alias      text COLLATE "C" PRIMARY KEY,
+    room_nid   bigint NOT NULL,
+    creator    text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+-- A room's aliases.
+CREATE INDEX room_aliases_room ON room_aliases (room_nid);

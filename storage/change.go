@@ -1,0 +1,72 @@
+package storage
+
+import "errors"
+
+// ErrOvertaken is the result of a room change that was built on a version of
+// the room that is no longer the newest: reload the room and build it again.
+var ErrOvertaken = errors.New("the room has moved on")
+
+// ErrClosed is the result of appending to a stream that is shutting down.
+var ErrClosed = errors.New("the stream is closed")
+
+// DuplicateTxnError is the result of a room change whose transaction id was used
+// before; EventID is what it made then.
+type DuplicateTxnError struct{ EventID string }
+
+func (e *DuplicateTxnError) Error() string {
+	return "transaction id already used for " + e.EventID
+}
+
+// Change is what one caller appends to the stream: all of it or nothing. The
+// stream fills in the positions. It must not be modified after Append.
+type Change struct {
+	Room        *RoomChange
+	Receipts    []Receipt
+	AccountData []AccountData
+	Presence    []Presence
+}
+
+// RoomChange is what happens to one room.
+type RoomChange struct {
+	// Room is the room's row after the change; its Version must be
+	// ExpectedVersion+1. LatestPosition is filled in.
+	Room            Room
+	ExpectedVersion int64 // 0 makes the room
+	// Events are appended to the timeline in this order; outliers get no place.
+	Events      []*Event
+	Snapshots   []Snapshot
+	State       []StateChange
+	Memberships []Membership
+	Redactions  []Redaction
+	Highlights  []Highlight
+	// Summary, if not nil, replaces the room's directory entry.
+	Summary *RoomSummary
+	// StateAfter is the room's state after the change, for followers.
+	StateAfter StateMap
+}
+
+// RoomSummary is what the room directory shows of a room. Counts are of joined
+// and invited members.
+type RoomSummary struct {
+	Name, Topic, CanonicalAlias, AvatarURL string
+	JoinRule, RoomType, HistoryVisibility  string
+	GuestCanJoin                           bool
+	Encryption                             string
+	JoinedMembers, InvitedMembers          int
+}
+
+// rows is how many positions the change draws.
+func (c *Change) rows() int {
+	n := len(c.Receipts) + len(c.AccountData) + len(c.Presence)
+	if c.Room != nil {
+		n += len(c.Room.Events)
+	}
+	return n
+}
+
+// Batch is a run of changes that was committed together. Changes that failed
+// aren't in it. Positions up to and including Position are now visible.
+type Batch struct {
+	Position Position
+	Changes  []*Change
+}

@@ -1,0 +1,41 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+const membershipColumns = ` m.room_nid, r.room_id, m.user_id, m.sender, m.membership, m.event_nid, m.position, m.forgotten `
+
+func scanMembership(r *sql.Rows) (m Membership, err error) {
+	err = r.Scan(&m.RoomNID, &m.RoomID, &m.UserID, &m.Sender, &m.Membership, &m.EventNID, &m.Position, &m.Forgotten)
+	m.Membership = internMembership(m.Membership)
+	return m, err
+}
+
+// UserMemberships returns the user's latest membership of every room, rooms that
+// were left or forgotten among them.
+func (db *DB) UserMemberships(ctx context.Context, userID string) ([]Membership, error) {
+	rows, err := db.query(ctx, `SELECT`+membershipColumns+`
+		FROM memberships m JOIN rooms r ON r.nid = m.room_nid WHERE m.user_id = $1`, userID)
+	list, err := collect(rows, err, scanMembership)
+	if err != nil {
+		return nil, fmt.Errorf("reading the rooms of a user: %w", err)
+	}
+	return list, nil
+}
+
+// Forget marks a room that the user has left as forgotten. It returns
+// ErrNotFound if the user is still in the room or never was.
+func (db *DB) Forget(ctx context.Context, room int64, userID string) error {
+	n, err := db.exec(ctx, `UPDATE memberships SET forgotten = true
+		WHERE room_nid = $1 AND user_id = $2 AND membership IN ('leave', 'ban')`, room, userID)
+	if err != nil {
+		return fmt.Errorf("forgetting a room: %w", err)
+	}
+	if n == 0 {
+		return ErrNotFound
+	}
+	return nil
+}

@@ -1,0 +1,104 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/lib/pq"
+)
+
+// CurrentState returns the room's current state.
+func (db *DB) CurrentState(ctx context.Context, room int64) (StateMap, error) {
+	rows, err := db.query(ctx, `
+		SELECT type, state_key, event_nid, event_id, coalesce(membership, '')
+		FROM current_state WHERE room_nid = $1`, room)
+	b := NewStateMapBuilder()
+	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+		var t StateTuple
+		var e StateEntry
+		err := r.Scan(&t.Type, &t.StateKey, &e.EventNID, &e.EventID, &e.Membership)
+		e.Membership = internMembership(e.Membership)
+		b.Set(t, e)
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading current state: %w", err)
+	}
+	return b.Map(), nil
+}
+
+// internMembership returns the constant for a membership, so that a big room's
+// state doesn't hold thousands of copies.
+func internMembership(m string) string {
+	switch m {
+	case "join":
+		return "join"
+	case "leave":
+		return "leave"
+	case "invite":
+		return "invite"
+	case "ban":
+		return "ban"
+	case "knock":
+		return "knock"
+	}
+	return m
+}
+
+// SnapshotChain returns the snapshot and its ancestors, the oldest first.
+func (db *DB) SnapshotChain(ctx context.Context, nid int64) ([]Snapshot, error) {
+	rows, err := db.query(ctx, `
+		WITH RECURSIVE chain AS (
+			SELECT nid, parent_nid, depth, event_nids FROM state_snapshots WHERE nid = $1
+			UNION ALL
+			SELECT s.nid, s.parent_nid, s.depth, s.event_nids FROM state_snapshots s JOIN chain c ON s.nid = c.parent_nid
+		) SELECT nid, coalesce(parent_nid, 0), depth, event_nids FROM chain ORDER BY depth`, nid)
+	chain, err := collect(rows, err, func(r *sql.Rows) (s Snapshot, err error) {
+		return s, r.Scan(&s.NID, &s.ParentNID, &s.Depth, (*pq.Int64Array)(&s.EventNIDs))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading state snapshot %d: %w", nid, err)
+	}
+	return chain, nil
+}
+
+// StateAt returns the room's state at a snapshot; 0 is the empty state.
+func (db *DB) StateAt(ctx context.Context, snapshot int64) (StateMap, error) {
+	b := NewStateMapBuilder()
+	if snapshot == 0 {
+		return b.Map(), nil
+	}
+	chain, err := db.SnapshotChain(ctx, snapshot)
+	if err != nil {
+		return nil, err
+	}
+	var all []int64
+	for _, s := range chain {
+		all = append(all, s.EventNIDs...)
+	}
+	rows, err := db.query(ctx, `
+		SELECT nid, type, state_key, event_id,
+			CASE WHEN type = 'm.room.member' THEN coalesce(json::json->'content'->>'membership', '') ELSE '' END
+		FROM events WHERE nid = ANY($1) AND state_key IS NOT NULL`, nids(all))
+	type row struct {
+		StateTuple
+		StateEntry
+	}
+	byNID := make(map[int64]row, len(all))
+	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+		var v row
+		err := r.Scan(&v.EventNID, &v.Type, &v.StateKey, &v.EventID, &v.Membership)
+		v.Membership = internMembership(v.Membership)
+		byNID[v.EventNID] = v
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading state at snapshot %d: %w", snapshot, err)
+	}
+	for _, nid := range all { // the chain is oldest first, so later entries win
+		v := byNID[nid]
+		b.Set(v.StateTuple, v.StateEntry)
+	}
+	return b.Map(), nil
+}

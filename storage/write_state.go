@@ -1,0 +1,233 @@
+package storage
+
+import (
+	"context"
+
+	"github.com/lib/pq"
+)
+
+// writeState writes what state events change, for the rooms that moved.
+func (w *batchWriter) writeState(ctx context.Context, p *plan) error {
+	var changes []*RoomChange
+	for _, r := range p.rooms {
+		if !r.failed {
+			for _, t := range r.tickets {
+				changes = append(changes, t.change.Room)
+			}
+		}
+	}
+	for _, write := range []func(context.Context, []*RoomChange) error{
+		w.writeSnapshots, w.writeCurrentState, w.removeCurrentState, w.writeMemberships,
+		w.writeRedactions, w.writeHighlights, w.writeSummaries,
+	} {
+		if err := write(ctx, changes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *batchWriter) writeSnapshots(ctx context.Context, changes []*RoomChange) error {
+	var nid, room, parent, depth intArray
+	var events textArray
+	for _, c := range changes {
+		for _, s := range c.Snapshots {
+			nid.add(s.NID)
+			room.add(c.Room.NID)
+			parent.addOrNull(s.ParentNID)
+			depth.add(s.Depth)
+			literal, _ := pq.Int64Array(s.EventNIDs).Value()
+			events.add(literal.(string))
+		}
+	}
+	if len(nid.buf) == 0 {
+		return nil
+	}
+	return w.exec(ctx, "writing state snapshots", `
+		INSERT INTO state_snapshots (nid, room_nid, parent_nid, depth, event_nids)
+		SELECT nid, room_nid, parent_nid, depth, event_nids::bigint[]
+		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::text[])
+			AS s (nid, room_nid, parent_nid, depth, event_nids)`,
+		&nid, &room, &parent, &depth, &events)
+}
+
+// lastState is the last change of each piece of state in the batch: one
+// statement can't touch a row twice.
+func lastState(changes []*RoomChange, removed bool) map[roomTuple]stateRow {
+	last := map[roomTuple]stateRow{}
+	for _, c := range changes {
+		for _, s := range c.State {
+			row := stateRow{StateEntry: s.StateEntry}
+			if s.Event < len(c.Events) {
+				row.position = c.Events[s.Event].Position
+			}
+			last[roomTuple{c.Room.NID, s.StateTuple}] = row
+		}
+	}
+	for k, row := range last {
+		if (row.EventNID == 0) != removed {
+			delete(last, k)
+		}
+	}
+	return last
+}
+
+type roomTuple struct {
+	room int64
+	StateTuple
+}
+
+type stateRow struct {
+	StateEntry
+	position Position
+}
+
+func (w *batchWriter) writeCurrentState(ctx context.Context, changes []*RoomChange) error {
+	var room, event, position intArray
+	var typ, key, id, membership textArray
+	for t, row := range lastState(changes, false) {
+		room.add(t.room)
+		event.add(row.EventNID)
+		position.add(row.position)
+		typ.add(t.Type)
+		key.add(t.StateKey)
+		id.add(row.EventID)
+		membership.addOrNull(row.Membership)
+	}
+	if len(room.buf) == 0 {
+		return nil
+	}
+	return w.exec(ctx, "writing current state", `
+		INSERT INTO current_state (room_nid, event_nid, position, type, state_key, event_id, membership)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::text[])
+		ON CONFLICT (room_nid, type, state_key) DO UPDATE SET event_nid = excluded.event_nid,
+			position = excluded.position, event_id = excluded.event_id, membership = excluded.membership`,
+		&room, &event, &position, &typ, &key, &id, &membership)
+}
+
+func (w *batchWriter) removeCurrentState(ctx context.Context, changes []*RoomChange) error {
+	var room intArray
+	var typ, key textArray
+	for t := range lastState(changes, true) {
+		room.add(t.room)
+		typ.add(t.Type)
+		key.add(t.StateKey)
+	}
+	if len(room.buf) == 0 {
+		return nil
+	}
+	return w.exec(ctx, "removing current state", `
+		DELETE FROM current_state c USING unnest($1::bigint[], $2::text[], $3::text[]) AS d (room_nid, type, state_key)
+		WHERE c.room_nid = d.room_nid AND c.type = d.type AND c.state_key = d.state_key`, &room, &typ, &key)
+}
+
+func (w *batchWriter) writeMemberships(ctx context.Context, changes []*RoomChange) error {
+	type key struct {
+		room int64
+		user string
+	}
+	last := map[key]Membership{}
+	for _, c := range changes {
+		for _, m := range c.Memberships {
+			last[key{m.RoomNID, m.UserID}] = m
+		}
+	}
+	if len(last) == 0 {
+		return nil
+	}
+	var room, event, position intArray
+	var user, membership, sender textArray
+	for _, m := range last {
+		room.add(m.RoomNID)
+		event.add(m.EventNID)
+		position.add(m.Position)
+		user.add(m.UserID)
+		membership.add(m.Membership)
+		sender.add(m.Sender)
+	}
+	return w.exec(ctx, "writing memberships", `
+		INSERT INTO memberships (room_nid, event_nid, position, user_id, membership, sender)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[])
+		ON CONFLICT (room_nid, user_id) DO UPDATE SET event_nid = excluded.event_nid, position = excluded.position,
+			forgotten = false, membership = excluded.membership, sender = excluded.sender`,
+		&room, &event, &position, &user, &membership, &sender)
+}
+
+func (w *batchWriter) writeRedactions(ctx context.Context, changes []*RoomChange) error {
+	var id, by, json textArray
+	seen := map[string]bool{}
+	for _, c := range changes {
+		for _, r := range c.Redactions {
+			if !seen[r.EventID] {
+				seen[r.EventID] = true
+				id.add(r.EventID)
+				by.add(r.RedactedBy)
+				json.add(string(r.JSON))
+			}
+		}
+	}
+	if len(id.buf) == 0 {
+		return nil
+	}
+	return w.exec(ctx, "redacting events", `
+		UPDATE events e SET redacted_by = r.by, json = r.json, notifies = false
+		FROM unnest($1::text[], $2::text[], $3::text[]) AS r (event_id, by, json)
+		WHERE e.event_id = r.event_id AND e.redacted_by IS NULL`, &id, &by, &json)
+}
+
+func (w *batchWriter) writeHighlights(ctx context.Context, changes []*RoomChange) error {
+	var room, position intArray
+	var user textArray
+	for _, c := range changes {
+		for _, h := range c.Highlights {
+			room.add(c.Room.NID)
+			position.add(c.Events[h.Event].Position)
+			user.add(h.UserID)
+		}
+	}
+	if len(room.buf) == 0 {
+		return nil
+	}
+	return w.exec(ctx, "writing highlights", `
+		INSERT INTO highlights (room_nid, position, user_id)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::text[]) ON CONFLICT DO NOTHING`, &room, &position, &user)
+}
+
+func (w *batchWriter) writeSummaries(ctx context.Context, changes []*RoomChange) error {
+	last := map[int64]*RoomSummary{}
+	for _, c := range changes {
+		if c.Summary != nil {
+			last[c.Room.NID] = c.Summary
+		}
+	}
+	if len(last) == 0 {
+		return nil
+	}
+	var room, joined, invited intArray
+	var guest, name, topic, alias, avatar, rule, typ, visibility, encryption textArray
+	for nid, s := range last {
+		room.add(nid)
+		joined.add(int64(s.JoinedMembers))
+		invited.add(int64(s.InvitedMembers))
+		guest.add(pgBool(s.GuestCanJoin))
+		name.add(s.Name)
+		topic.add(s.Topic)
+		alias.add(s.CanonicalAlias)
+		avatar.add(s.AvatarURL)
+		rule.add(s.JoinRule)
+		typ.add(s.RoomType)
+		visibility.add(s.HistoryVisibility)
+		encryption.add(s.Encryption)
+	}
+	return w.exec(ctx, "writing room summaries", `
+		INSERT INTO room_summaries (room_nid, joined_members, invited_members, guest_can_join, name, topic,
+			canonical_alias, avatar_url, join_rule, room_type, history_visibility, encryption)
+		SELECT * FROM unnest($1::bigint[], $2::int[], $3::int[], $4::boolean[], $5::text[], $6::text[],
+			$7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[])
+		ON CONFLICT (room_nid) DO UPDATE SET joined_members = excluded.joined_members,
+			invited_members = excluded.invited_members, guest_can_join = excluded.guest_can_join, name = excluded.name,
+			topic = excluded.topic, canonical_alias = excluded.canonical_alias, avatar_url = excluded.avatar_url,
+			join_rule = excluded.join_rule, room_type = excluded.room_type,
+			history_visibility = excluded.history_visibility, encryption = excluded.encryption`,
+		&room, &joined, &invited, &guest, &name, &topic, &alias, &avatar, &rule, &typ, &visibility, &encryption)
+}
