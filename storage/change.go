@@ -37,8 +37,9 @@ type RoomChange struct {
 	Snapshots   []Snapshot
 	State       []StateChange
 	Memberships []Membership
-	Redactions  []Redaction
-	Highlights  []Highlight
+	// Redactions are the redacted forms, RedactedBy set, of events stored before.
+	Redactions []*Event
+	Highlights []Highlight
 	// Summary, if not nil, replaces the room's directory entry.
 	Summary *RoomSummary
 	// StateAfter is the room's state after the change, for followers.

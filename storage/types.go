@@ -153,13 +153,6 @@ type Membership struct {
 	Forgotten  bool
 }
 
-// Redaction replaces the stored form of an event by its redacted one.
-type Redaction struct {
-	EventID    string
-	RedactedBy string
-	JSON       []byte
-}
-
 // Highlight marks an event as a mention of UserID, or of everyone if empty.
 type Highlight struct {
 	UserID string

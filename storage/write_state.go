@@ -158,9 +158,9 @@ func (w *batchWriter) writeRedactions(ctx context.Context, changes []*RoomChange
 	seen := map[string]bool{}
 	for _, c := range changes {
 		for _, r := range c.Redactions {
-			if !seen[r.EventID] {
-				seen[r.EventID] = true
-				id.add(r.EventID)
+			if !seen[r.ID] {
+				seen[r.ID] = true
+				id.add(r.ID)
 				by.add(r.RedactedBy)
 				json.add(string(r.JSON))
 			}

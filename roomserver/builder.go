@@ -1,0 +1,204 @@
+package roomserver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/matrix-org/gomatrixserverlib"
+	"github.com/tidwall/gjson"
+
+	"hearth/storage"
+)
+
+// builder collects one change to a room, working on a copy of the room's head.
+type builder struct {
+	ctx    context.Context
+	s      *Server
+	rm     *room
+	head   head
+	change storage.RoomChange
+	pdus   map[int64]pduRef
+	// summaryChanged asks for a new directory entry.
+	summaryChanged bool
+}
+
+// pduRef is a parsed state event that the change added.
+type pduRef struct {
+	tuple storage.StateTuple
+	pdu   gomatrixserverlib.PDU
+}
+
+// newEvent is what an event says; the builder adds its place in the graph.
+type newEvent struct {
+	Sender   string
+	Type     string
+	StateKey *string
+	Content  []byte
+	Redacts  string // room versions up to 10
+	TS       time.Time
+	TxnKey   [16]byte
+	TxnID    string
+	DeviceID string
+}
+
+// add builds, authorises and signs an event on top of the change so far.
+func (b *builder) add(n newEvent) (*storage.Event, error) {
+	if n.TS.IsZero() {
+		n.TS = time.Now()
+	}
+	proto := &gomatrixserverlib.ProtoEvent{
+		SenderID: n.Sender, RoomID: b.head.row.ID, Type: n.Type, StateKey: n.StateKey,
+		PrevEvents: b.head.row.ForwardExtremities, Depth: b.head.row.Depth + 1,
+		Content: n.Content, Redacts: n.Redacts, Version: b.rm.version,
+	}
+	auth, err := b.authEvents(proto)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.setAuthEvents(proto, auth); err != nil {
+		return nil, err
+	}
+	pdu, err := b.s.buildPDU(b.rm.version, proto, n.TS)
+	if err != nil {
+		return nil, err
+	}
+	if err := gomatrixserverlib.Allowed(pdu, auth, userIDForSender); err != nil {
+		return nil, notAllowed(err)
+	}
+	e := fromPDU(pdu)
+	e.TxnKey, e.TxnID, e.TxnDevice = n.TxnKey, n.TxnID, n.DeviceID
+	return e, b.append(e, pdu)
+}
+
+// append puts an authorised event at the end of the timeline.
+func (b *builder) append(e *storage.Event, pdu gomatrixserverlib.PDU) error {
+	nid, err := b.s.db.NextNID(b.ctx)
+	if err != nil {
+		return err
+	}
+	e.NID, e.RoomNID, e.SnapshotNID = nid, b.head.row.NID, b.head.row.SnapshotNID
+	b.change.Events = append(b.change.Events, e)
+	b.notify(e)
+	if e.IsState() {
+		if err := b.setState(e, pdu); err != nil {
+			return err
+		}
+	}
+	b.head.row.ForwardExtremities = []string{e.ID}
+	b.head.row.Depth = e.Depth
+	b.s.events.Set(e.NID, e)
+	return nil
+}
+
+// setState makes a state event current.
+func (b *builder) setState(e *storage.Event, pdu gomatrixserverlib.PDU) error {
+	tuple := storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}
+	old, _ := b.head.state.Get(tuple)
+	e.ReplacesNID = old.EventNID
+	entry := storage.StateEntry{EventNID: e.NID, EventID: e.ID}
+	if e.Type == "m.room.member" {
+		entry.Membership = gjson.GetBytes(e.JSON, "content.membership").Str
+		b.change.Memberships = append(b.change.Memberships, storage.Membership{
+			RoomNID: e.RoomNID, RoomID: b.head.row.ID, UserID: *e.StateKey, Sender: e.Sender,
+			Membership: entry.Membership, EventNID: e.NID,
+		})
+	}
+	snapshot, err := b.s.db.NextNID(b.ctx)
+	if err != nil {
+		return err
+	}
+	var row storage.Snapshot
+	b.head.chain, row = b.head.chain.with(snapshot, e.NID, old.EventNID)
+	b.change.Snapshots = append(b.change.Snapshots, row)
+	b.head.row.SnapshotNID = snapshot
+	b.head.state = b.head.state.Set(tuple, entry)
+	b.change.State = append(b.change.State, storage.StateChange{
+		StateTuple: tuple, StateEntry: entry, Event: len(b.change.Events) - 1})
+	b.pdus[e.NID] = pduRef{tuple, pdu}
+	b.summarise(e, old.Membership, entry.Membership)
+	return nil
+}
+
+// finish closes the change.
+func (b *builder) finish() *storage.Change {
+	b.change.ExpectedVersion = b.head.row.Version
+	b.head.row.Version++
+	b.change.Room = b.head.row
+	b.change.StateAfter = b.head.state
+	if b.summaryChanged {
+		summary := b.head.summary
+		b.change.Summary = &summary
+	}
+	return &storage.Change{Room: &b.change}
+}
+
+// authEvents collects the state that decides whether an event is allowed.
+func (b *builder) authEvents(p *gomatrixserverlib.ProtoEvent) (*gomatrixserverlib.AuthEvents, error) {
+	needed, err := gomatrixserverlib.StateNeededForProtoEvent(p)
+	if err != nil {
+		return nil, notAllowed(err)
+	}
+	auth, err := gomatrixserverlib.NewAuthEvents(nil)
+	if err != nil {
+		return nil, fmt.Errorf("collecting auth events: %w", err)
+	}
+	for _, t := range needed.Tuples() {
+		pdu, err := b.statePDU(storage.StateTuple{Type: t.EventType, StateKey: t.StateKey})
+		if err != nil {
+			return nil, err
+		}
+		if pdu != nil {
+			if err := auth.AddEvent(pdu); err != nil {
+				return nil, fmt.Errorf("collecting auth events: %w", err)
+			}
+		}
+	}
+	return auth, nil
+}
+
+// setAuthEvents names the auth events in the event. From room version 12 on the
+// create event is implied by the room id.
+func (b *builder) setAuthEvents(p *gomatrixserverlib.ProtoEvent, auth *gomatrixserverlib.AuthEvents) error {
+	eb := b.rm.version.NewEventBuilderFromProtoEvent(p)
+	if err := eb.AddAuthEvents(auth); err != nil {
+		return notAllowed(err)
+	}
+	p.AuthEvents = eb.AuthEvents
+	return nil
+}
+
+// statePDU returns the parsed event that holds a piece of state, nil if none does.
+func (b *builder) statePDU(t storage.StateTuple) (gomatrixserverlib.PDU, error) {
+	entry, ok := b.head.state.Get(t)
+	if !ok {
+		return nil, nil
+	}
+	if ref, ok := b.pdus[entry.EventNID]; ok {
+		return ref.pdu, nil
+	}
+	if pdu, ok := b.rm.pdus[entry.EventNID]; ok {
+		return pdu, nil
+	}
+	e, err := b.s.event(b.ctx, entry.EventNID)
+	if err != nil {
+		return nil, err
+	}
+	pdu, err := pduOf(b.rm.version, e)
+	if err != nil {
+		return nil, err
+	}
+	b.rm.keepPDU(e.NID, pduRef{t, pdu})
+	return pdu, nil
+}
+
+// maxPDUs bounds the parsed events a room keeps.
+const maxPDUs = 128
+
+// keepPDU remembers a parsed state event for the next one that needs it.
+func (rm *room) keepPDU(nid int64, ref pduRef) {
+	if len(rm.pdus) >= maxPDUs {
+		clear(rm.pdus)
+	}
+	rm.pdus[nid] = ref.pdu
+}

@@ -1,0 +1,209 @@
+package roomserver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+// MembershipRequest is a local user's wish to change a membership.
+type MembershipRequest struct {
+	RoomID, Sender string
+	// Target is whose membership changes.
+	Target string
+	// Membership is join, invite, leave, ban or knock.
+	Membership string
+	Reason     string
+	// Content holds further members of the event's content.
+	Content map[string]any
+}
+
+func checkMembership(m string) error {
+	if !slices.Contains([]string{"join", "invite", "leave", "ban", "knock"}, m) {
+		return httpapi.BadJSON("%q is no membership", m)
+	}
+	return nil
+}
+
+// SetMembership changes a user's membership of a room and returns the event that
+// does, which may be an older one that says the same. Errors are *httpapi.Error:
+// M_FORBIDDEN where the room doesn't allow it, M_NOT_FOUND for an unknown room.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#room-membership
+func (s *Server) SetMembership(ctx context.Context, r MembershipRequest) (string, error) {
+	if err := checkMembership(r.Membership); err != nil {
+		return "", err
+	}
+	if domainOf(r.Target) != s.o.ServerName && r.Membership == "invite" {
+		return "", httpapi.Forbidden("This server doesn't federate yet: only its own users can be invited")
+	}
+	content, err := s.memberContent(ctx, r)
+	if err != nil {
+		return "", err
+	}
+	var eventID string
+	err = s.change(ctx, r.RoomID, func(b *builder) error {
+		eventID = ""
+		e, err := b.setMembership(r, content)
+		if e != nil {
+			eventID = e.EventID
+		}
+		return err
+	})
+	if err == ErrUnknownRoom {
+		return "", httpapi.NotFound("The room %s isn't known to this server", r.RoomID)
+	}
+	return eventID, err
+}
+
+// memberContent is the content of the member event, with the target's profile
+// where that is the target's own server's to tell.
+func (s *Server) memberContent(ctx context.Context, r MembershipRequest) (map[string]any, error) {
+	content := map[string]any{}
+	for k, v := range r.Content {
+		content[k] = v
+	}
+	content["membership"] = r.Membership
+	if r.Reason != "" {
+		content["reason"] = r.Reason
+	}
+	if s.o.Profile == nil || domainOf(r.Target) != s.o.ServerName || r.Membership == "leave" || r.Membership == "ban" {
+		return content, nil
+	}
+	name, avatar, err := s.o.Profile(ctx, r.Target)
+	if err != nil {
+		return nil, fmt.Errorf("reading a profile: %w", err)
+	}
+	if name != "" {
+		content["displayname"] = name
+	}
+	if avatar != "" {
+		content["avatar_url"] = avatar
+	}
+	return content, nil
+}
+
+func (b *builder) setMembership(r MembershipRequest, content map[string]any) (*storage.StateEntry, error) {
+	current, known := b.head.state.Get(storage.StateTuple{Type: "m.room.member", StateKey: r.Target})
+	if known && current.Membership == r.Membership && (r.Membership == "leave" || r.Membership == "ban") {
+		return &current, nil // leaving a room twice is leaving it
+	}
+	if r.Membership == "join" && current.Membership != "join" {
+		if err := b.authoriseRestricted(r.Target, current.Membership, content); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return nil, httpapi.BadJSON("The content can't be written as JSON: %v", err)
+	}
+	req := EventRequest{RoomID: r.RoomID, Sender: r.Sender, Type: "m.room.member", StateKey: &r.Target, Content: raw}
+	if id := b.unchanged(req); id != "" {
+		return &current, nil
+	}
+	e, err := b.send(req, [16]byte{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &storage.StateEntry{EventID: e.ID, EventNID: e.NID, Membership: r.Membership}, nil
+}
+
+// authoriseRestricted names the local user on whose power a join under restricted
+// join rules rests, if the joining user is in one of the rooms that the rules name.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
+func (b *builder) authoriseRestricted(userID, membership string, content map[string]any) error {
+	if membership == "invite" {
+		return nil
+	}
+	pdu, err := b.statePDU(storage.StateTuple{Type: "m.room.join_rules"})
+	if err != nil || pdu == nil {
+		return err
+	}
+	rule := gjson.GetBytes(pdu.Content(), "join_rule").Str
+	if rule != "restricted" && rule != "knock_restricted" {
+		return nil
+	}
+	allowed := false
+	for _, a := range gjson.GetBytes(pdu.Content(), "allow").Array() {
+		if a.Get("type").Str != "m.room_membership" {
+			continue
+		}
+		if v, err := b.s.View(b.ctx, a.Get("room_id").Str); err == nil && v.Membership(userID) == "join" {
+			allowed = true
+			break
+		}
+	}
+	if !allowed {
+		return httpapi.Forbidden("You aren't in any of the rooms whose members may join this one")
+	}
+	if via := b.inviter(); via != "" {
+		content["join_authorised_via_users_server"] = via
+	}
+	return nil
+}
+
+// inviter returns a joined local user with the power to invite, "" if there is
+// none.
+func (b *builder) inviter() string {
+	p := b.powerLevels()
+	level := p.Action("invite")
+	for it := b.head.state.Iterator(); !it.Done(); {
+		t, e, _ := it.Next()
+		if t.Type == "m.room.member" && e.Membership == "join" && domainOf(t.StateKey) == b.s.o.ServerName && p.Of(t.StateKey) >= level {
+			return t.StateKey
+		}
+	}
+	return ""
+}
+
+// UpdateProfile sends the user's new profile to every room the user has joined.
+// A room that refuses doesn't keep the others from knowing.
+func (s *Server) UpdateProfile(ctx context.Context, userID string) error {
+	memberships, err := s.db.UserMemberships(ctx, userID)
+	if err != nil {
+		return err
+	}
+	for _, m := range memberships {
+		if m.Membership != "join" {
+			continue
+		}
+		_, err := s.SetMembership(ctx, MembershipRequest{RoomID: m.RoomID, Sender: userID, Target: userID, Membership: "join"})
+		if err != nil && httpapi.CodeOf(err) != "M_FORBIDDEN" {
+			return fmt.Errorf("updating a profile in %s: %w", m.RoomID, err)
+		}
+	}
+	return nil
+}
+
+// LeaveAll takes the user out of every room and rejects every invitation, as a
+// deactivated account must.
+func (s *Server) LeaveAll(ctx context.Context, userID string) error {
+	memberships, err := s.db.UserMemberships(ctx, userID)
+	if err != nil {
+		return err
+	}
+	for _, m := range memberships {
+		if m.Membership != "join" && m.Membership != "invite" && m.Membership != "knock" {
+			continue
+		}
+		_, err := s.SetMembership(ctx, MembershipRequest{RoomID: m.RoomID, Sender: userID, Target: userID, Membership: "leave"})
+		if err != nil && httpapi.CodeOf(err) != "M_FORBIDDEN" {
+			return fmt.Errorf("leaving %s: %w", m.RoomID, err)
+		}
+	}
+	return nil
+}
+
+// domainOf is the server name in a user id, alias or room id.
+func domainOf(id string) string {
+	_, domain, _ := strings.Cut(id, ":")
+	return domain
+}

@@ -1,0 +1,121 @@
+package roomserver
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/matrix-org/gomatrixserverlib"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+// NewRoomRequest is a room to be made: its create event and the events that
+// follow, in order.
+type NewRoomRequest struct {
+	Creator string
+	// Version is the room version, "" for the server's default.
+	Version string
+	// CreateContent is the content of m.room.create without room_version and creator.
+	CreateContent map[string]any
+	Events        []InitialEvent
+}
+
+// InitialEvent is one of a new room's first events; all are sent by the creator.
+type InitialEvent struct {
+	Type     string
+	StateKey *string
+	Content  any
+}
+
+// NewRoom makes a room and appends all of its first events as one change: the
+// room is there whole or not at all. Errors are *httpapi.Error:
+// M_UNSUPPORTED_ROOM_VERSION, or what Send returns for the events.
+func (s *Server) NewRoom(ctx context.Context, r NewRoomRequest) (string, error) {
+	if r.Version == "" {
+		r.Version = s.o.DefaultRoomVersion
+	}
+	version, err := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(r.Version))
+	if err != nil || !version.Stable() {
+		return "", httpapi.New(http.StatusBadRequest, "M_UNSUPPORTED_ROOM_VERSION", "Room version %q isn't supported", r.Version)
+	}
+	nid, err := s.db.NextNID(ctx)
+	if err != nil {
+		return "", err
+	}
+	rm := &room{version: version, pdus: map[int64]gomatrixserverlib.PDU{}}
+	rm.head = head{
+		row:   storage.Room{NID: nid, RoomVersion: r.Version},
+		state: storage.NewStateMap(),
+		chain: newSnapshotChain(nil, storage.NewStateMap()),
+	}
+	slot, err := s.reserve(ctx)
+	if err != nil {
+		return "", err
+	}
+	ticket, err := rm.append(ctx, s, slot, func(b *builder) error { return b.firstEvents(r) })
+	if err != nil {
+		slot.Release()
+		return "", err
+	}
+	if err := ticket.Wait(context.Background()); err != nil {
+		return "", fmt.Errorf("storing a new room: %w", err)
+	}
+	// It is needed at once: keep what is known instead of reading it back.
+	rm.view.Store(&View{Room: rm.head.row, State: rm.head.state, Summary: rm.head.summary})
+	s.live.rooms.SetIfAbsent(rm.id, rm)
+	return rm.id, nil
+}
+
+func (b *builder) firstEvents(r NewRoomRequest) error {
+	if err := b.create(r); err != nil {
+		return err
+	}
+	for _, ie := range r.Events {
+		raw, err := json.Marshal(ie.Content)
+		if err != nil {
+			return fmt.Errorf("encoding a first event: %w", err)
+		}
+		req := EventRequest{RoomID: b.head.row.ID, Sender: r.Creator, Type: ie.Type, StateKey: ie.StateKey, Content: raw}
+		if err := req.check(); err != nil {
+			return err
+		}
+		if _, err := b.send(req, [16]byte{}, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// create adds the m.room.create event. From room version 12 on the room's id is
+// that event's.
+func (b *builder) create(r NewRoomRequest) error {
+	content := map[string]any{}
+	for k, v := range r.CreateContent {
+		content[k] = v
+	}
+	content["room_version"] = r.Version
+	if b.rm.version.CreatorInCreateEvent() {
+		content["creator"] = r.Creator
+	} else {
+		delete(content, "creator")
+	}
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return fmt.Errorf("encoding a create event: %w", err)
+	}
+	if !b.rm.version.DomainlessRoomIDs() {
+		b.head.row.ID = "!" + rand.Text() + ":" + b.s.o.ServerName
+	}
+	b.head.row.ForwardExtremities = []string{}
+	e, err := b.add(newEvent{Sender: r.Creator, Type: "m.room.create", StateKey: new(string), Content: raw})
+	if err != nil {
+		return err
+	}
+	b.head.row.ID = e.RoomID
+	b.rm.id = e.RoomID
+	return nil
+}

@@ -1,0 +1,103 @@
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/matrix-org/gomatrixserverlib"
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+// redactionTarget is the event that a redaction redacts.
+type redactionTarget struct{ event *storage.Event }
+
+// redactionTarget finds the event that the request redacts; clients may name it
+// beside or within the content.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#redactions
+func (s *Server) redactionTarget(ctx context.Context, r *EventRequest) (*redactionTarget, error) {
+	id := r.Redacts
+	if id == "" {
+		id = gjson.GetBytes(r.Content, "redacts").Str
+	}
+	if id == "" {
+		return nil, httpapi.BadJSON("A redaction must name the event that it redacts")
+	}
+	e, err := s.EventByID(ctx, r.RoomID, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, httpapi.NotFound("The event to redact isn't in the room")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &redactionTarget{event: e}, nil
+}
+
+// addTo names the target where the room version wants it.
+func (t *redactionTarget) addTo(v gomatrixserverlib.IRoomVersion, n *newEvent) error {
+	if !redactsInContent(v) {
+		n.Redacts = t.event.ID
+		return nil
+	}
+	content, err := sjson.SetBytes(n.Content, "redacts", t.event.ID)
+	if err != nil {
+		return fmt.Errorf("naming a redaction's target: %w", err)
+	}
+	n.Content = content
+	return nil
+}
+
+// redactsInContent reports whether the version keeps redacts in the content:
+// from 11 on.
+//
+// https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property
+func redactsInContent(v gomatrixserverlib.IRoomVersion) bool {
+	n, err := strconv.Atoi(string(v.Version()))
+	return err == nil && n >= 11
+}
+
+// mayRedact: one's own events, or with the power to redact any.
+func (b *builder) mayRedact(sender string, t *redactionTarget) error {
+	p := b.powerLevels()
+	if t.event.Sender == sender || p.Of(sender) >= p.Action("redact") {
+		return nil
+	}
+	return httpapi.Forbidden("You may not redact events of others in this room")
+}
+
+// redact replaces the target's stored form: nothing of what was redacted stays.
+func (b *builder) redact(target, by *storage.Event) error {
+	if target.RedactedBy != "" {
+		return nil
+	}
+	redacted := *target
+	redacted.RedactedBy, redacted.Notifies = by.ID, false
+	var err error
+	if redacted.JSON, err = b.rm.version.RedactEventJSON(target.JSON); err != nil {
+		return fmt.Errorf("redacting %s: %w", target.ID, err)
+	}
+	if redacted.JSON, err = gomatrixserverlib.CanonicalJSON(redacted.JSON); err != nil {
+		return fmt.Errorf("redacting %s: %w", target.ID, err)
+	}
+	b.change.Redactions = append(b.change.Redactions, &redacted)
+	if !target.IsState() {
+		return nil
+	}
+	tuple := storage.StateTuple{Type: target.Type, StateKey: *target.StateKey}
+	if current, _ := b.head.state.Get(tuple); current.EventNID != target.NID {
+		return nil
+	}
+	pdu, err := pduOf(b.rm.version, &redacted)
+	if err != nil {
+		return err
+	}
+	b.pdus[target.NID] = pduRef{tuple, pdu}
+	b.summarise(&redacted, "", "")
+	return nil
+}

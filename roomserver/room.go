@@ -1,0 +1,178 @@
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/matrix-org/gomatrixserverlib"
+	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
+
+	"hearth/storage"
+)
+
+// room is an active room in memory. What mu guards runs ahead of the database:
+// a local event is built on the one before it, which may not be on disk yet.
+// If a commit fails the room is dropped and everything built on it fails too.
+type room struct {
+	id      string
+	version gomatrixserverlib.IRoomVersion
+	// view is the committed room, for readers.
+	view atomic.Pointer[View]
+
+	mu   sync.Mutex
+	dead bool // dropped: load it again
+	head head
+	// pdus holds parsed state events that authorise others, by event number.
+	pdus map[int64]gomatrixserverlib.PDU
+	// txns are the recent transaction keys and what they made.
+	txns recentTxns
+}
+
+// head is the room's newest state. A change works on a copy and puts it in place
+// when it is complete.
+type head struct {
+	row     storage.Room
+	state   storage.StateMap
+	summary storage.RoomSummary
+	chain   snapshotChain
+}
+
+// publish makes a committed change visible to readers.
+func (rm *room) publish(c *storage.RoomChange) {
+	v := &View{Room: c.Room, State: c.StateAfter, Summary: rm.view.Load().Summary}
+	if c.Summary != nil {
+		v.Summary = *c.Summary
+	}
+	rm.view.Store(v)
+}
+
+// roomCache holds the active rooms within a budget of bytes.
+type roomCache struct {
+	rooms   *otter.Cache[string, *room]
+	loading singleflight.Group
+}
+
+func newRoomCache(budget int64) *roomCache {
+	return &roomCache{rooms: otter.Must(&otter.Options[string, *room]{
+		MaximumWeight: uint64(budget),
+		// A state entry is its key, its event id and its share of the map's nodes.
+		Weigher: func(_ string, rm *room) uint32 { return 4096 + 250*uint32(rm.view.Load().State.Len()) },
+	})}
+}
+
+func (c *roomCache) peek(roomID string) *room {
+	rm, _ := c.rooms.GetIfPresent(roomID)
+	return rm
+}
+
+// drop forgets a room whose memory no longer agrees with the database. The
+// caller holds no lock.
+func (c *roomCache) drop(rm *room) {
+	rm.mu.Lock()
+	rm.dead = true
+	rm.mu.Unlock()
+	c.rooms.ComputeIfPresent(rm.id, func(old *room) (*room, otter.ComputeOp) {
+		if old == rm {
+			return nil, otter.InvalidateOp
+		}
+		return old, otter.CancelOp
+	})
+}
+
+// load returns the room from memory or reads it, once however many ask.
+func (s *Server) load(ctx context.Context, roomID string) (*room, error) {
+	if rm := s.live.peek(roomID); rm != nil {
+		return rm, nil
+	}
+	v, err, _ := s.live.loading.Do(roomID, func() (any, error) {
+		if rm := s.live.peek(roomID); rm != nil {
+			return rm, nil
+		}
+		return s.read(context.WithoutCancel(ctx), roomID)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*room), nil
+}
+
+// read loads a room from the database. A commit may come between its queries, so
+// it puts the room in place first and checks that the version still holds after.
+func (s *Server) read(ctx context.Context, roomID string) (*room, error) {
+	for range 10 {
+		row, err := s.db.GetRoom(ctx, roomID)
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil, ErrUnknownRoom
+		}
+		if err != nil {
+			return nil, err
+		}
+		version, err := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(row.RoomVersion))
+		if err != nil {
+			return nil, fmt.Errorf("loading %s: %w", roomID, err)
+		}
+		rm := &room{id: roomID, version: version, pdus: map[int64]gomatrixserverlib.PDU{}}
+		if rm.head, err = s.readHead(ctx, row); err != nil {
+			return nil, fmt.Errorf("loading %s: %w", roomID, err)
+		}
+		rm.view.Store(&View{Room: *row, State: rm.head.state, Summary: rm.head.summary})
+		s.live.rooms.Set(roomID, rm)
+		again, err := s.db.GetRoom(ctx, roomID)
+		if err == nil && again.Version == row.Version {
+			return rm, nil
+		}
+		s.live.drop(rm)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("loading %s: it changed each time it was read", roomID)
+}
+
+func (s *Server) readHead(ctx context.Context, row *storage.Room) (h head, err error) {
+	h.row = *row
+	if h.state, err = s.db.CurrentState(ctx, row.NID); err != nil {
+		return h, err
+	}
+	if h.summary, err = s.db.GetRoomSummary(ctx, row.NID); err != nil {
+		return h, err
+	}
+	chain, err := s.db.SnapshotChain(ctx, row.SnapshotNID)
+	if err != nil {
+		return h, err
+	}
+	h.chain = newSnapshotChain(chain, h.state)
+	return h, nil
+}
+
+// recentTxns remembers the last transactions of a room, so that a repeated
+// request doesn't cost the batch it is in.
+type recentTxns struct {
+	ids   map[[16]byte]*txn
+	order [][16]byte
+}
+
+// txn is a transaction that was built; done closes when its fate is known.
+type txn struct {
+	eventID string
+	ticket  *storage.Ticket
+}
+
+// maxRecentTxns bounds recentTxns per room.
+const maxRecentTxns = 256
+
+func (r *recentTxns) add(key [16]byte, t *txn) {
+	if r.ids == nil {
+		r.ids = map[[16]byte]*txn{}
+	}
+	if len(r.order) == maxRecentTxns {
+		delete(r.ids, r.order[0])
+		r.order = r.order[1:]
+	}
+	r.ids[key] = t
+	r.order = append(r.order, key)
+}

@@ -1,0 +1,108 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Media is what an mxc:// URI stands for.
+type Media struct {
+	// Origin and ID are the two parts of mxc://origin/id.
+	Origin, ID string
+	// UserID is who uploaded it; "" for another server's media.
+	UserID      string
+	ContentType string
+	// Filename is the name given by the uploader; "" if there was none.
+	Filename string
+	// SHA256 names the content; nil while the id is only reserved.
+	SHA256 []byte
+	// Size is the content's length in bytes.
+	Size      int64
+	CreatedAt time.Time
+	// Expired says that the id was reserved and its time to upload is over.
+	Expired bool
+}
+
+// ErrTooManyReserved is ReserveMediaID's refusal.
+var ErrTooManyReserved = errors.New("too many media ids are reserved")
+
+// GetMedia returns the media of a URI, uploaded or reserved, or ErrNotFound.
+func (db *DB) GetMedia(ctx context.Context, origin, id string) (*Media, error) {
+	m := Media{Origin: origin, ID: id}
+	err := db.scanRow(ctx, `
+		SELECT m.user_id, m.content_type, m.filename, m.sha256, coalesce(f.size, 0), m.created_at,
+			coalesce(m.expires_at <= now(), false)
+		FROM media m LEFT JOIN media_files f USING (sha256)
+		WHERE m.origin = $1 AND m.media_id = $2`, []any{origin, id},
+		&m.UserID, &m.ContentType, &m.Filename, &m.SHA256, &m.Size, &m.CreatedAt, &m.Expired)
+	if err := notFound("reading media", err); err != nil {
+		return nil, err
+	}
+	return &m, nil
+}
+
+// AnnounceMediaFile records that a file of this hash and size is about to be put
+// in the store. Until it is old (see UnusedMediaFiles) nobody collects it.
+func (db *DB) AnnounceMediaFile(ctx context.Context, sha256 []byte, size int64) error {
+	_, err := db.exec(ctx, `
+		INSERT INTO media_files (sha256, size) VALUES ($1, $2)
+		ON CONFLICT (sha256) DO UPDATE SET touched_at = now()`, sha256, size)
+	if err != nil {
+		return fmt.Errorf("announcing a media file: %w", err)
+	}
+	return nil
+}
+
+// InsertMedia makes an uploaded file available under its URI. The file must have
+// been announced and be in the store.
+func (db *DB) InsertMedia(ctx context.Context, m *Media) error {
+	_, err := db.exec(ctx, `
+		INSERT INTO media (origin, media_id, user_id, sha256, content_type, filename)
+		VALUES ($1, $2, $3, $4, $5, $6)`,
+		m.Origin, m.ID, m.UserID, m.SHA256, m.ContentType, m.Filename)
+	if err != nil {
+		return fmt.Errorf("inserting media: %w", err)
+	}
+	return nil
+}
+
+// ReserveMediaID reserves m's URI for its user, who may upload the content
+// within the given time, and returns when that time ends. It returns
+// ErrTooManyReserved if the user has limit or more such ids; calls at the same
+// moment may exceed the limit by their number.
+func (db *DB) ReserveMediaID(ctx context.Context, m *Media, within time.Duration, limit int) (time.Time, error) {
+	var expires time.Time
+	err := db.scanRow(ctx, `
+		INSERT INTO media (origin, media_id, user_id, expires_at)
+		SELECT $1, $2, $3, now() + make_interval(secs => $4)
+		WHERE (SELECT count(*) FROM media
+			WHERE user_id = $3 AND sha256 IS NULL AND expires_at > now()) < $5
+		RETURNING expires_at`,
+		[]any{m.Origin, m.ID, m.UserID, within.Seconds(), limit}, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, ErrTooManyReserved
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("reserving a media id: %w", err)
+	}
+	return expires, nil
+}
+
+// CompleteMedia gives a reserved id its content. It returns ErrNotFound if the
+// id has content already or is gone.
+func (db *DB) CompleteMedia(ctx context.Context, m *Media) error {
+	n, err := db.exec(ctx, `
+		UPDATE media SET sha256 = $3, content_type = $4, filename = $5, expires_at = NULL, created_at = now()
+		WHERE origin = $1 AND media_id = $2 AND sha256 IS NULL`,
+		m.Origin, m.ID, m.SHA256, m.ContentType, m.Filename)
+	if err != nil {
+		return fmt.Errorf("completing media: %w", err)
+	}
+	if n == 0 {
+		return ErrNotFound
+	}
+	return nil
+}
