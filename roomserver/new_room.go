@@ -65,7 +65,7 @@ func (s *Server) NewRoom(ctx context.Context, r NewRoomRequest) (string, error) 
 		return "", fmt.Errorf("storing a new room: %w", err)
 	}
 	// It is needed at once: keep what is known instead of reading it back.
-	rm.view.Store(&View{Room: rm.head.row, State: rm.head.state, Summary: rm.head.summary})
+	rm.publish(ticket.Change().Room)
 	s.live.rooms.SetIfAbsent(rm.id, rm)
 	return rm.id, nil
 }

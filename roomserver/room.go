@@ -43,9 +43,11 @@ type head struct {
 
 // publish makes a committed change visible to readers.
 func (rm *room) publish(c *storage.RoomChange) {
-	v := &View{Room: c.Room, State: c.StateAfter, Summary: rm.view.Load().Summary}
+	v := &View{Room: c.Room, State: c.StateAfter}
 	if c.Summary != nil {
 		v.Summary = *c.Summary
+	} else if old := rm.view.Load(); old != nil {
+		v.Summary = old.Summary
 	}
 	rm.view.Store(v)
 }

@@ -136,6 +136,10 @@ func (t *Ticket) finish(err error) {
 	close(t.done)
 }
 
+// Change is what was appended; after Wait has returned nil its positions are
+// filled in.
+func (t *Ticket) Change() *Change { return t.change }
+
 // Wait returns once the change is committed and every follower has seen it, or
 // with the reason why it wasn't written: ErrOvertaken, *DuplicateTxnError, or
 // the database's error. When ctx ends first the change may still be written.
