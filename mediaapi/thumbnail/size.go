@@ -1,0 +1,112 @@
+package thumbnail
+
+import (
+	"image"
+)
+
+// Method is how an image is made to fit a size.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#thumbnails
+type Method string
+
+const (
+	// Crop fills the size, cutting off what has another aspect.
+	Crop Method = "crop"
+	// Scale fits into the size and keeps the aspect.
+	Scale Method = "scale"
+)
+
+// Size is what a thumbnail is asked to be.
+type Size struct {
+	Method        Method
+	Width, Height int
+}
+
+// scaleBoxes and cropSides are the sizes that are made, the specification's
+// among them. A request gets the next larger one, so that neither the cache nor
+// the work grows with the number of sizes that clients can think of.
+var (
+	scaleBoxes = []image.Point{{32, 32}, {96, 96}, {160, 160}, {320, 240}, {320, 320}, {640, 480}, {640, 640},
+		{800, 600}, {800, 800}, {1200, 1200}, {1600, 1200}, {1600, 1600}}
+	cropSides = []int{32, 48, 64, 96, 128, 192, 256, 320, 480, 640, 800, 1200, 1600}
+)
+
+// RoundUp returns the size that is made for a request of s, never smaller in
+// either direction. ok is false if s is larger than any that is made.
+func (s Size) RoundUp() (_ Size, ok bool) {
+	if s.Method == Scale {
+		for _, box := range scaleBoxes {
+			if s.Width <= box.X && s.Height <= box.Y {
+				return Size{Scale, box.X, box.Y}, true
+			}
+		}
+		return s, false
+	}
+	longer := max(s.Width, s.Height)
+	for _, side := range cropSides {
+		if longer <= side {
+			return Size{Crop, divUp(s.Width*side, longer), divUp(s.Height*side, longer)}, true
+		}
+	}
+	return s, false
+}
+
+// Holds reports whether the whole image, as it is displayed, is within s: then
+// nothing is gained by scaling it.
+func (s Size) Holds(i *Info) bool { return i.Width <= s.Width && i.Height <= s.Height }
+
+// plan is how a thumbnail is cut from an image, in stored coordinates: region is
+// taken and scaled to width × height. reduce is the factor by which blocks of
+// pixels are averaged first.
+type plan struct {
+	region        image.Rectangle
+	width, height int
+	reduce        int
+}
+
+// plan never scales up.
+func (i *Info) plan(s Size) plan {
+	full := image.Rect(0, 0, i.stored.X, i.stored.Y)
+	if i.swapsSides() {
+		s.Width, s.Height = s.Height, s.Width
+	}
+	p := plan{region: full, width: full.Dx(), height: full.Dy(), reduce: 1}
+	if full.Dx() <= s.Width && full.Dy() <= s.Height {
+		return p
+	}
+	if s.Method == Crop {
+		p.region = centred(full, s)
+		p.width, p.height = min(s.Width, p.region.Dx()), min(s.Height, p.region.Dy())
+	} else if full.Dx()*s.Height > full.Dy()*s.Width {
+		p.width, p.height = s.Width, max(1, full.Dy()*s.Width/full.Dx())
+	} else {
+		p.width, p.height = max(1, full.Dx()*s.Height/full.Dy()), s.Height
+	}
+	// Half as much again as the target leaves enough for the final filter.
+	p.reduce = max(1, min(2*p.region.Dx()/(3*p.width), 2*p.region.Dy()/(3*p.height)))
+	return p
+}
+
+// centred is the largest rectangle with s's aspect in the middle of full.
+func centred(full image.Rectangle, s Size) image.Rectangle {
+	w, h := full.Dx(), full.Dy()
+	if w*s.Height > h*s.Width {
+		w = max(1, h*s.Width/s.Height)
+	} else {
+		h = max(1, w*s.Height/s.Width)
+	}
+	return image.Rect(0, 0, w, h).Add(image.Pt((full.Dx()-w)/2, (full.Dy()-h)/2))
+}
+
+// Cost estimates the memory in bytes that making a thumbnail of size s takes.
+func (i *Info) Cost(s Size) int64 {
+	p := i.plan(s)
+	rw, rh := divUp(p.region.Dx(), p.reduce), divUp(p.region.Dy(), p.reduce)
+	cost := i.decoded + 4*int64(rw)*int64(rh)
+	if rw != p.width || rh != p.height {
+		cost += 32 * int64(p.width) * int64(rh) // the filter's intermediate floats
+	}
+	return cost
+}
+
+func divUp(a, b int) int { return (a + b - 1) / b }

@@ -1,0 +1,73 @@
+// Package thumbnail makes thumbnails of PNG, JPEG, GIF and WebP images that a
+// stranger may have crafted: everything that bounds the work is read from the
+// headers before a pixel is decoded. It knows files and sizes, no HTTP and no
+// media ids.
+package thumbnail
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io"
+)
+
+// ErrUnsupported says that the content isn't an image this package can decode.
+var ErrUnsupported = errors.New("not an image that can be thumbnailed")
+
+// ErrTooLarge says that decoding the image would take more pixels or memory than
+// MaxPixels and MaxDecoded allow.
+var ErrTooLarge = errors.New("the image is too large to be thumbnailed")
+
+const (
+	// MaxPixels bounds width × height of what is decoded.
+	MaxPixels = 50 << 20
+	// MaxDecoded bounds the memory that decoding takes, in bytes.
+	MaxDecoded = 256 << 20
+	// jpegQuality is where artefacts stop to be seen at thumbnail sizes.
+	jpegQuality = 85
+)
+
+// File is an image's file.
+type File interface {
+	io.ReaderAt
+	// Size is the file's length in bytes.
+	Size() int64
+}
+
+// Make writes the thumbnail of the given size to w, as info.OutputType. The file
+// must be the one that info was read from. It returns an error that wraps
+// ErrUnsupported if the image turns out to be broken, and ctx's error if ctx
+// ends first.
+func Make(ctx context.Context, f File, info *Info, size Size, w io.Writer) (err error) {
+	defer func() {
+		// Decoders of complicated formats have panicked on hostile input before.
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: the decoder failed: %v", ErrUnsupported, p)
+		}
+	}()
+	src, err := decode(ctx, f, info)
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("decoding an image: %w", cause)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	thumb, err := render(ctx, src, info.plan(size), info.orientation)
+	if err != nil {
+		return fmt.Errorf("scaling an image: %w", err)
+	}
+	if err := encode(w, thumb, info.OutputType()); err != nil {
+		return fmt.Errorf("writing a thumbnail: %w", err)
+	}
+	return nil
+}
+
+func encode(w io.Writer, img image.Image, contentType string) error {
+	if contentType == "image/jpeg" {
+		return jpeg.Encode(w, img, &jpeg.Options{Quality: jpegQuality})
+	}
+	return png.Encode(w, img)
+}
