@@ -8,6 +8,8 @@ import (
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
 
+	"hearth/internal/canonicaljson"
+	"hearth/internal/httpapi"
 	"hearth/storage"
 )
 
@@ -46,6 +48,15 @@ type newEvent struct {
 func (b *builder) add(n newEvent) (*storage.Event, error) {
 	if n.TS.IsZero() {
 		n.TS = time.Now()
+	}
+	if strictJSON(b.rm.version) {
+		var err error
+		if n.Content, err = canonicaljson.Append(nil, n.Content); err != nil {
+			return nil, httpapi.BadJSON("The event's content is %v", err)
+		}
+	}
+	if b.isPlain(&n) {
+		return b.addPlain(n)
 	}
 	proto := &gomatrixserverlib.ProtoEvent{
 		SenderID: n.Sender, RoomID: b.head.row.ID, Type: n.Type, StateKey: n.StateKey,

@@ -51,8 +51,10 @@ func (b *builder) mentions(e *storage.Event, content gjson.Result) []string {
 		return nil
 	}
 	// .m.rule.is_room_mention
-	if m.Get("room").Type == gjson.True && b.powerOf(e.Sender) >= b.powerLevels().notification("room") {
-		return []string{""}
+	if m.Get("room").Type == gjson.True {
+		if p := b.powerLevels(); p.Of(e.Sender) >= p.notification("room") {
+			return []string{""}
+		}
 	}
 	var users []string
 	for _, u := range m.Get("user_ids").Array() { // .m.rule.is_user_mention

@@ -32,8 +32,6 @@ func (b *builder) powerLevels() PowerLevels {
 	})
 }
 
-func (b *builder) powerOf(userID string) int64 { return b.powerLevels().Of(userID) }
-
 // PowerLevels returns the power levels of the room as committed.
 func (s *Server) PowerLevels(ctx context.Context, v *View) (PowerLevels, error) {
 	version, err := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(v.Room.RoomVersion))

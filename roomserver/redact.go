@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
@@ -58,8 +57,7 @@ func (t *redactionTarget) addTo(v gomatrixserverlib.IRoomVersion, n *newEvent) e
 //
 // https://spec.matrix.org/v1.19/rooms/v11/#moving-the-redacts-property-of-mroomredaction-events-to-a-content-property
 func redactsInContent(v gomatrixserverlib.IRoomVersion) bool {
-	n, err := strconv.Atoi(string(v.Version()))
-	return err == nil && n >= 11
+	return versionNumber(v) >= 11
 }
 
 // mayRedact: one's own events, or with the power to redact any.
@@ -98,6 +96,7 @@ func (b *builder) redact(target, by *storage.Event) error {
 		return err
 	}
 	b.pdus[target.NID] = pduRef{tuple, pdu}
+	b.rm.rules = nil // they may rest on what was redacted
 	b.summarise(&redacted, "", "")
 	return nil
 }

@@ -28,6 +28,8 @@ type room struct {
 	head head
 	// pdus holds parsed state events that authorise others, by event number.
 	pdus map[int64]gomatrixserverlib.PDU
+	// rules are what authorises plain events, nil before the first.
+	rules *rules
 	// txns are the recent transaction keys and what they made.
 	txns recentTxns
 }
