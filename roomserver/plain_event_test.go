@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/matrix-org/gomatrixserverlib/spec"
@@ -21,7 +22,7 @@ func FuzzPlainEvent(f *testing.F) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
 	f.Fuzz(func(t *testing.T, content []byte, typ, sender string) {
 		canonical, err := canonicaljson.Append(nil, content)
-		if err != nil || len(canonical) > 40_000 || canonical[0] != '{' {
+		if err != nil || len(canonical) > 40_000 || canonical[0] != '{' || !utf8.ValidString(typ+sender) {
 			return
 		}
 		for _, number := range []string{"6", "10", "11", "12"} {
