@@ -24,6 +24,14 @@ type Change struct {
 	Receipts    []Receipt
 	AccountData []AccountData
 	Presence    []Presence
+	// Forgets tells followers of rooms that users have forgotten.
+	Forgets []Forget
+}
+
+// Forget is a room that a user who left it wants to hear of no more.
+type Forget struct {
+	RoomNID int64
+	UserID  string
 }
 
 // RoomChange is what happens to one room.

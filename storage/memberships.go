@@ -37,5 +37,5 @@ func (db *DB) Forget(ctx context.Context, room int64, userID string) error {
 	if n == 0 {
 		return ErrNotFound
 	}
-	return nil
+	return db.Stream.Append(ctx, &Change{Forgets: []Forget{{RoomNID: room, UserID: userID}}})
 }
