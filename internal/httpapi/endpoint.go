@@ -1,0 +1,135 @@
+package httpapi
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/mux"
+)
+
+// endpoint wraps a route's handler in what its row demands.
+func (s *Server) endpoint(template string, route Route) http.Handler {
+	m := newRouteMetrics(route.Method, template)
+	limiter := s.limits[route.Rate]
+	if route.MaxBody == 0 {
+		route.MaxBody = DefaultMaxBody
+	}
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := rw.(*response)
+		start := time.Now()
+		inFlight.Inc()
+		defer func() {
+			inFlight.Dec()
+			m.observe(w.status, time.Since(start))
+		}()
+		answer, err := s.serve(w, r, &route, limiter)
+		if err == nil {
+			err = writeAnswer(w, answer)
+		}
+		if err != nil {
+			s.WriteError(w, r, err)
+		}
+	})
+}
+
+// serve checks what the route demands and calls its handler.
+func (s *Server) serve(w *response, r *http.Request, route *Route, limiter *Limiter) (any, error) {
+	if err := unescapeVars(r); err != nil {
+		return nil, err
+	}
+	if route.MaxBody > 0 {
+		if r.ContentLength > route.MaxBody {
+			return nil, tooLarge(route.MaxBody)
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, route.MaxBody)
+	}
+	u, err := s.requester(r, route.Auth)
+	if err != nil {
+		return nil, err
+	}
+	if limiter != nil {
+		key := addressKey(s.ClientIP(r))
+		if u != nil {
+			key = u.UserID
+		}
+		if err := limiter.Take(key); err != nil {
+			return nil, err
+		}
+	}
+	return route.Handle(r, u)
+}
+
+// requester authenticates the request as far as the route asks for it.
+func (s *Server) requester(r *http.Request, auth Auth) (*Requester, error) {
+	if auth == AuthNone {
+		return nil, nil
+	}
+	token := AccessToken(r)
+	if token == "" {
+		if auth == AuthOptional {
+			return nil, nil
+		}
+		return nil, MissingToken()
+	}
+	return s.o.Authenticate(r.Context(), token)
+}
+
+// AccessToken returns the access token of the request, "" for none. It is taken
+// from the Authorization header or, as deprecated clients send it, from the
+// query string.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#using-access-tokens
+func AccessToken(r *http.Request) string {
+	if h := r.Header.Get("Authorization"); h != "" {
+		scheme, token, _ := strings.Cut(h, " ")
+		if strings.EqualFold(scheme, "Bearer") {
+			return strings.TrimSpace(token)
+		}
+		return ""
+	}
+	if strings.Contains(r.URL.RawQuery, "access_token=") {
+		return r.URL.Query().Get("access_token")
+	}
+	return ""
+}
+
+// unescapeVars unescapes the path's variables once, in place, and refuses text
+// that nothing behind could store: broken UTF-8 and NUL.
+func unescapeVars(r *http.Request) error {
+	vars := mux.Vars(r)
+	for name, escaped := range vars {
+		value, err := url.PathUnescape(escaped)
+		if err != nil || !IsText(value) {
+			return InvalidParam("The %s in the path is not valid text", name)
+		}
+		vars[name] = value
+	}
+	if !strings.Contains(r.URL.RawQuery, "%") {
+		return nil
+	}
+	query, err := url.QueryUnescape(r.URL.RawQuery)
+	if err != nil || !IsText(query) {
+		return InvalidParam("The query string is not valid text")
+	}
+	return nil
+}
+
+// IsText reports whether s can be stored as text: valid UTF-8 without NUL.
+func IsText(s string) bool {
+	return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
+}
+
+// Var returns a variable of the path template, unescaped.
+func Var(r *http.Request, name string) string { return mux.Vars(r)[name] }
+
+type requestIDKey struct{}
+
+// RequestID returns the id under which the request is logged, "" outside of one.
+func RequestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
