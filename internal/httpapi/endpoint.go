@@ -126,10 +126,13 @@ func IsText(s string) bool {
 // Var returns a variable of the path template, unescaped.
 func Var(r *http.Request, name string) string { return mux.Vars(r)[name] }
 
-type requestIDKey struct{}
+// requestKey is where a request's context holds its *response.
+type requestKey struct{}
 
 // RequestID returns the id under which the request is logged, "" outside of one.
 func RequestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+	if w, ok := ctx.Value(requestKey{}).(*response); ok {
+		return w.id
+	}
+	return ""
 }

@@ -150,7 +150,9 @@ func writeReply(w *response, a *Reply) error {
 	case a.JSON != nil:
 		return writeJSON(w, status, a.JSON)
 	case a.Write != nil:
-		w.WriteHeader(status)
+		if a.Status != 0 {
+			w.WriteHeader(a.Status)
+		}
 		return a.Write(w)
 	default:
 		w.WriteHeader(status)

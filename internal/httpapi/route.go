@@ -75,7 +75,8 @@ type Raw []byte
 type Reply struct {
 	Status int
 	Header http.Header
-	// JSON, if not nil, is encoded as the body; otherwise Write, if set, streams it.
+	// JSON, if not nil, is encoded as the body; otherwise Write, if set, streams it,
+	// and chooses the status as well if Status is 0.
 	JSON  any
 	Write func(w http.ResponseWriter) error
 }

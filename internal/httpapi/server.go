@@ -126,7 +126,7 @@ func keyOf(path string) routerKey {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w := &response{ResponseWriter: rw, id: nextRequestID()}
-	r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, w.id))
+	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, w))
 	defer s.recovered(w, r)
 	setCORS(w.Header())
 	if r.Method == http.MethodOptions {
