@@ -19,9 +19,6 @@ type Media struct {
 	Filename string
 	// SHA256 names the content; nil while the id is only reserved.
 	SHA256 []byte
-	// Size is the content's length in bytes.
-	Size      int64
-	CreatedAt time.Time
 	// Expired says that the id was reserved and its time to upload is over.
 	Expired bool
 }
@@ -33,18 +30,16 @@ var ErrTooManyReserved = errors.New("too many media ids are reserved")
 func (db *DB) GetMedia(ctx context.Context, origin, id string) (*Media, error) {
 	m := Media{Origin: origin, ID: id}
 	err := db.scanRow(ctx, `
-		SELECT m.user_id, m.content_type, m.filename, m.sha256, coalesce(f.size, 0), m.created_at,
-			coalesce(m.expires_at <= now(), false)
-		FROM media m LEFT JOIN media_files f USING (sha256)
-		WHERE m.origin = $1 AND m.media_id = $2`, []any{origin, id},
-		&m.UserID, &m.ContentType, &m.Filename, &m.SHA256, &m.Size, &m.CreatedAt, &m.Expired)
+		SELECT user_id, content_type, filename, sha256, coalesce(expires_at <= now(), false)
+		FROM media WHERE origin = $1 AND media_id = $2`, []any{origin, id},
+		&m.UserID, &m.ContentType, &m.Filename, &m.SHA256, &m.Expired)
 	if err := notFound("reading media", err); err != nil {
 		return nil, err
 	}
 	return &m, nil
 }
 
-// AnnounceMediaFile records that a file of this hash and size is about to be put
+// AnnounceMediaFile records that a file of this hash and size (in bytes) is about to be put
 // in the store. Until it is old (see UnusedMediaFiles) nobody collects it.
 func (db *DB) AnnounceMediaFile(ctx context.Context, sha256 []byte, size int64) error {
 	_, err := db.exec(ctx, `

@@ -1,7 +1,9 @@
 package thumbnail
 
 import (
+	"fmt"
 	"image"
+	"math"
 )
 
 // Method is how an image is made to fit a size.
@@ -31,25 +33,31 @@ var (
 	cropSides = []int{32, 48, 64, 96, 128, 192, 256, 320, 480, 640, 800, 1200, 1600}
 )
 
+// wholeImage is the size of a request beyond scaleBoxes or cropSides.
+var wholeImage = Size{Scale, math.MaxInt32, math.MaxInt32}
+
 // RoundUp returns the size that is made for a request of s, never smaller in
-// either direction. ok is false if s is larger than any that is made.
-func (s Size) RoundUp() (_ Size, ok bool) {
+// either direction. Beyond the largest size that is made it's the whole image.
+func (s Size) RoundUp() Size {
 	if s.Method == Scale {
 		for _, box := range scaleBoxes {
 			if s.Width <= box.X && s.Height <= box.Y {
-				return Size{Scale, box.X, box.Y}, true
+				return Size{Scale, box.X, box.Y}
 			}
 		}
-		return s, false
+		return wholeImage
 	}
 	longer := max(s.Width, s.Height)
 	for _, side := range cropSides {
 		if longer <= side {
-			return Size{Crop, divUp(s.Width*side, longer), divUp(s.Height*side, longer)}, true
+			return Size{Crop, divUp(s.Width*side, longer), divUp(s.Height*side, longer)}
 		}
 	}
-	return s, false
+	return wholeImage
 }
+
+// String is a name for the size, in letters, digits and dashes.
+func (s Size) String() string { return fmt.Sprintf("%s-%dx%d", s.Method, s.Width, s.Height) }
 
 // Holds reports whether the whole image, as it is displayed, is within s: then
 // nothing is gained by scaling it.

@@ -191,22 +191,20 @@ func TestSizes(t *testing.T) {
 	}
 	for _, c := range []struct {
 		asked, want Size
-		ok          bool
 	}{
-		{Size{Crop, 32, 32}, Size{Crop, 32, 32}, true},
-		{Size{Crop, 96, 96}, Size{Crop, 96, 96}, true},
-		{Size{Scale, 320, 240}, Size{Scale, 320, 240}, true},
-		{Size{Scale, 640, 480}, Size{Scale, 640, 480}, true},
-		{Size{Scale, 800, 600}, Size{Scale, 800, 600}, true},
-		{Size{Scale, 1, 1}, Size{Scale, 32, 32}, true},
-		{Size{Crop, 1, 1}, Size{Crop, 32, 32}, true},
-		{Size{Crop, 50, 25}, Size{Crop, 64, 32}, true},
-		{Size{Crop, 1 << 30, 1}, Size{Crop, 1 << 30, 1}, false},
-		{Size{Scale, 1 << 30, 1}, Size{Scale, 1 << 30, 1}, false},
+		{Size{Crop, 32, 32}, Size{Crop, 32, 32}},
+		{Size{Crop, 96, 96}, Size{Crop, 96, 96}},
+		{Size{Scale, 320, 240}, Size{Scale, 320, 240}},
+		{Size{Scale, 640, 480}, Size{Scale, 640, 480}},
+		{Size{Scale, 800, 600}, Size{Scale, 800, 600}},
+		{Size{Scale, 1, 1}, Size{Scale, 32, 32}},
+		{Size{Crop, 1, 1}, Size{Crop, 32, 32}},
+		{Size{Crop, 50, 25}, Size{Crop, 64, 32}},
+		{Size{Crop, 1601, 1}, wholeImage},
+		{Size{Scale, 1 << 30, 1}, wholeImage},
 	} {
-		got, ok := c.asked.RoundUp()
-		if got != c.want || ok != c.ok {
-			t.Errorf("%v is made as %v %v, want %v", c.asked, got, ok, c.want)
+		if got := c.asked.RoundUp(); got != c.want {
+			t.Errorf("%v is made as %v, want %v", c.asked, got, c.want)
 		}
 	}
 }

@@ -4,7 +4,7 @@
 CREATE TABLE media_files (
     size       bigint NOT NULL,
     touched_at timestamptz NOT NULL DEFAULT now(), -- when the file was last announced
-    sha256     bytea PRIMARY KEY
+    sha256     bytea PRIMARY KEY CHECK (octet_length(sha256) = 32)
 ) WITH (fillfactor = 90);
 -- Files that nothing refers to, oldest first.
 CREATE INDEX media_files_touched ON media_files (touched_at);

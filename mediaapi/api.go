@@ -1,0 +1,134 @@
+// Package mediaapi is the content repository: uploads, downloads and thumbnails.
+// It keeps files in a content-addressed store below the data directory, and what
+// mxc:// URIs mean in storage. It knows nothing of rooms.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#content-repository
+package mediaapi
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"sync"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+// Options of New.
+type Options struct {
+	DB *storage.DB
+	// DataDir is the server's data directory, which no other process uses; media
+	// are kept in its folder media.
+	DataDir string
+	// MaxUploadSize bounds an upload, in bytes.
+	MaxUploadSize int64
+	ServerName    string
+	Logger        *slog.Logger
+}
+
+// API serves the content repository. Close it before the database.
+type API struct {
+	db            *storage.DB
+	log           *slog.Logger
+	serverName    string
+	maxUploadSize int64
+	store         *store
+	thumbnails    *thumbnailer
+	arrivals      *arrivals
+	stop          context.CancelFunc
+	running       sync.WaitGroup
+}
+
+// New opens the store, deletes what interrupted uploads have left in it, and
+// starts collecting what nothing refers to.
+func New(opts Options) (*API, error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	files, err := openStore(filepath.Join(opts.DataDir, "media"))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &API{
+		db:            opts.DB,
+		log:           opts.Logger,
+		serverName:    opts.ServerName,
+		maxUploadSize: opts.MaxUploadSize,
+		store:         files,
+		thumbnails:    newThumbnailer(ctx, files),
+		arrivals:      newArrivals(),
+		stop:          cancel,
+	}
+	a.running.Go(func() { a.collectRegularly(ctx) })
+	return a, nil
+}
+
+// Close stops what runs in the background and waits for it.
+func (a *API) Close() {
+	a.stop()
+	a.running.Wait()
+	a.thumbnails.wait()
+}
+
+// legacy are the prefixes of the endpoints that came before authenticated media.
+var legacy = []string{"/_matrix/media/v3", "/_matrix/media/r0", "/_matrix/media/v1"}
+
+// Register adds the content repository's routes.
+func (a *API) Register(s *httpapi.Server) {
+	s.Register([]string{"/_matrix/client/v1/media"}, []httpapi.Route{
+		{Method: http.MethodGet, Path: "/config", Handle: a.getConfig},
+		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}", Handle: a.getDownload},
+		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}/{fileName}", Handle: a.getDownload},
+		{Method: http.MethodGet, Path: "/thumbnail/{serverName}/{mediaId}", Handle: a.getThumbnail},
+	})
+	s.Register(legacy, []httpapi.Route{
+		{Method: http.MethodPost, Path: "/upload", Rate: httpapi.RateExpensive, MaxBody: -1, Handle: a.postUpload},
+		{Method: http.MethodGet, Path: "/config", Handle: a.getConfig},
+		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}", Auth: httpapi.AuthNone, Handle: getFrozen},
+		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}/{fileName}", Auth: httpapi.AuthNone, Handle: getFrozen},
+		{Method: http.MethodGet, Path: "/thumbnail/{serverName}/{mediaId}", Auth: httpapi.AuthNone, Handle: getFrozen},
+	})
+	s.Register([]string{"/_matrix/media/v1"}, []httpapi.Route{
+		{Method: http.MethodPost, Path: "/create", Rate: httpapi.RateExpensive, Handle: a.postCreate},
+	})
+	s.Register([]string{"/_matrix/media/v3"}, []httpapi.Route{
+		{Method: http.MethodPut, Path: "/upload/{serverName}/{mediaId}", Rate: httpapi.RateExpensive, MaxBody: -1, Handle: a.putUpload},
+	})
+}
+
+// getConfig answers GET /_matrix/client/v1/media/config and its predecessors.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediaconfig
+func (a *API) getConfig(*http.Request, *httpapi.Requester) (any, error) {
+	return map[string]int64{"m.upload.size": a.maxUploadSize}, nil
+}
+
+// getFrozen answers the unauthenticated GET /_matrix/media/v3/download/… and
+// /thumbnail/…. They serve only what was uploaded before a server froze them;
+// this server has never served anything without authentication.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#content-repo-client-behaviour
+func getFrozen(*http.Request, *httpapi.Requester) (any, error) {
+	return nil, httpapi.NotFound("Media is served to authenticated clients only: use /_matrix/client/v1/media")
+}
+
+// newMediaID returns a random media id, which nobody can guess.
+func newMediaID() string { return rand.Text() }
+
+// validMediaID reports whether id consists of the characters that a media id may
+// have, and is of a sane length.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#content-repo-security-considerations
+func validMediaID(id string) bool {
+	for i := range len(id) {
+		c := id[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 255
+}

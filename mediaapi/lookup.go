@@ -1,0 +1,84 @@
+package mediaapi
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+const (
+	// defaultWait is how long a download waits for content that is on its way, if
+	// the client doesn't say.
+	defaultWait = 20 * time.Second
+	// maxWait bounds what a client may say.
+	maxWait = time.Minute
+)
+
+// lookUp returns the media that the request's path names, whether it has content
+// or not.
+func (a *API) lookUp(r *http.Request) (*storage.Media, error) {
+	id := httpapi.Var(r, "mediaId")
+	if !validMediaID(id) {
+		return nil, httpapi.NotFound("This isn't a media id")
+	}
+	if httpapi.Var(r, "serverName") != a.serverName {
+		return nil, httpapi.NotFound("This server doesn't fetch media from other servers")
+	}
+	m, err := a.db.GetMedia(r.Context(), a.serverName, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, httpapi.NotFound("There is no such media")
+	}
+	return m, err
+}
+
+// await returns the media that the request's path names once it has content,
+// waiting as long as the request's timeout_ms allows.
+func (a *API) await(r *http.Request) (*storage.Media, error) {
+	wait, err := waitTime(r)
+	if err != nil {
+		return nil, err
+	}
+	// Watching begins before the first look: content can't arrive in between.
+	arrived, stop := a.arrivals.watch(httpapi.Var(r, "mediaId"))
+	defer stop()
+	timeout := time.NewTimer(wait)
+	defer timeout.Stop()
+	for waiting := true; ; {
+		m, err := a.lookUp(r)
+		switch {
+		case err != nil:
+			return nil, err
+		case m.SHA256 != nil:
+			return m, nil
+		case m.Expired:
+			return nil, httpapi.NotFound("This media was never uploaded")
+		case !waiting:
+			return nil, httpapi.New(http.StatusGatewayTimeout, "M_NOT_YET_UPLOADED", "This media has not been uploaded yet")
+		}
+		// One last look after the wait, whatever ended it: another process may
+		// have received the upload.
+		waiting = false
+		select {
+		case <-arrived:
+		case <-timeout.C:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+}
+
+func waitTime(r *http.Request) (time.Duration, error) {
+	given := r.URL.Query().Get("timeout_ms")
+	if given == "" {
+		return defaultWait, nil
+	}
+	ms, err := strconv.ParseInt(given, 10, 64)
+	if err != nil || ms < 0 {
+		return 0, httpapi.InvalidParam("timeout_ms isn't a number of milliseconds")
+	}
+	return time.Duration(min(ms, maxWait.Milliseconds())) * time.Millisecond, nil
+}

@@ -1,0 +1,73 @@
+package mediaapi
+
+import (
+	"mime"
+	"net/http"
+	"os"
+	"time"
+
+	"hearth/internal/httpapi"
+)
+
+// contentPolicy keeps a browser from running anything in what a stranger
+// uploaded; the text is the specification's.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#content-repository
+const contentPolicy = "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; " +
+	"style-src 'unsafe-inline'; object-src 'self';"
+
+// inlineTypes may be displayed; everything else is offered for saving.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#serving-inline-content
+var inlineTypes = map[string]bool{
+	"text/css": true, "text/plain": true, "text/csv": true,
+	"application/json": true, "application/ld+json": true,
+	"image/jpeg": true, "image/gif": true, "image/png": true, "image/apng": true,
+	"image/webp": true, "image/avif": true,
+	"video/mp4": true, "video/webm": true, "video/ogg": true, "video/quicktime": true,
+	"audio/mp4": true, "audio/webm": true, "audio/aac": true, "audio/mpeg": true, "audio/ogg": true,
+	"audio/wave": true, "audio/wav": true, "audio/x-wav": true, "audio/x-pn-wav": true,
+	"audio/flac": true, "audio/x-flac": true,
+}
+
+// served is an open file and what is said about it.
+type served struct {
+	file        *os.File
+	contentType string
+	filename    string
+	// etag names the bytes, within the URL they are served at.
+	etag string
+}
+
+// reply streams the file, or the ranges of it that the request asks for, and
+// closes it.
+func (s *served) reply(r *http.Request) *httpapi.Reply {
+	h := http.Header{}
+	h.Set("Content-Type", s.contentType)
+	h.Set("Content-Disposition", disposition(s.contentType, s.filename))
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+	h.Set("ETag", `"`+s.etag+`"`)
+	// The bytes never change; but they may be withdrawn, which no client should
+	// overlook for longer than a day. Shared caches don't know who may see them.
+	h.Set("Cache-Control", "private, max-age=86400, immutable")
+	return &httpapi.Reply{Header: h, Write: func(w http.ResponseWriter) error {
+		defer s.file.Close()
+		http.ServeContent(w, r, "", time.Time{}, s.file)
+		return nil
+	}}
+}
+
+// disposition builds a Content-Disposition (RFC 6266): the name is quoted or, if
+// it isn't ASCII, encoded after RFC 5987.
+func disposition(contentType, filename string) string {
+	kind := "attachment"
+	if mediaType, _, err := mime.ParseMediaType(contentType); err == nil && inlineTypes[mediaType] {
+		kind = "inline"
+	}
+	if filename == "" {
+		return kind
+	}
+	return mime.FormatMediaType(kind, map[string]string{"filename": filename})
+}

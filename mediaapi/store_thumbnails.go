@@ -1,0 +1,109 @@
+package mediaapi
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// maxVariants bounds the thumbnails kept of one file; the oldest make room.
+const maxVariants = 32
+
+// thumbnailTypes are the types of thumbnails that are kept, by file extension.
+var thumbnailTypes = map[string]string{".png": "image/png", ".jpeg": "image/jpeg"}
+
+// imageFile is a stored file as package thumbnail reads it.
+type imageFile struct {
+	*os.File
+	size int64
+}
+
+func (f *imageFile) Size() int64 { return f.size }
+
+// openImage opens a stored file to make thumbnails of it.
+func (s *store) openImage(h fileHash) (*imageFile, error) {
+	f, err := s.open(h)
+	if err != nil {
+		return nil, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("opening a stored file: %w", err)
+	}
+	return &imageFile{f, st.Size()}, nil
+}
+
+// openThumbnail opens a thumbnail that was saved, or returns an error that wraps
+// os.ErrNotExist.
+func (s *store) openThumbnail(h fileHash, variant string) (*served, error) {
+	for extension, contentType := range thumbnailTypes {
+		f, err := os.Open(filepath.Join(s.path("thumbnails", h), variant+extension))
+		if err == nil {
+			return &served{
+				file: f, contentType: contentType, filename: "thumbnail" + extension, etag: h.String() + "-" + variant,
+			}, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("opening a thumbnail: %w", err)
+		}
+	}
+	return nil, fmt.Errorf("opening a thumbnail: %w", os.ErrNotExist)
+}
+
+// saveThumbnail keeps what write produces as a thumbnail of h.
+func (s *store) saveThumbnail(h fileHash, variant, contentType string, write func(io.Writer) error) error {
+	tmp, err := os.CreateTemp(s.tmp(), "thumbnail-")
+	if err != nil {
+		return fmt.Errorf("creating a file for a thumbnail: %w", err)
+	}
+	defer os.Remove(tmp.Name()) // gone by then if all went well
+	defer tmp.Close()
+	if err := write(tmp); err != nil {
+		return err
+	}
+	// Without this a crash of the machine could leave an empty thumbnail for ever.
+	if err := tmp.Sync(); err != nil {
+		return fmt.Errorf("syncing a thumbnail: %w", err)
+	}
+	dir := s.path("thumbnails", h)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("creating a folder for thumbnails: %w", err)
+	}
+	if err := makeRoom(dir); err != nil {
+		return fmt.Errorf("deleting old thumbnails: %w", err)
+	}
+	for extension, t := range thumbnailTypes {
+		if t == contentType {
+			return os.Rename(tmp.Name(), filepath.Join(dir, variant+extension))
+		}
+	}
+	return fmt.Errorf("thumbnails of type %s aren't kept", contentType)
+}
+
+// makeRoom deletes the oldest thumbnails in dir until there is room for one more.
+func makeRoom(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) < maxVariants {
+		return err
+	}
+	var files []os.FileInfo
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			files = append(files, info)
+		}
+	}
+	slices.SortFunc(files, func(a, b os.FileInfo) int {
+		return cmp.Or(a.ModTime().Compare(b.ModTime()), cmp.Compare(a.Name(), b.Name()))
+	})
+	for _, f := range files[:max(0, len(files)-maxVariants+1)] {
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package mediaapi
+
+import (
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+const (
+	// maxFilename bounds a file's name, in bytes: no file system allows more.
+	maxFilename = 1024
+	// maxContentType bounds a Content-Type, in bytes.
+	maxContentType = 255
+	// maxStall is how long an upload may send nothing.
+	maxStall = time.Minute
+	// unknownType is the Content-Type of what has none, or a nonsensical one.
+	unknownType = "application/octet-stream"
+)
+
+// postUpload answers POST /_matrix/media/v3/upload.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload
+func (a *API) postUpload(r *http.Request, u *httpapi.Requester) (any, error) {
+	m := &storage.Media{Origin: a.serverName, ID: newMediaID(), UserID: u.UserID}
+	if err := a.receive(r, m); err != nil {
+		return nil, err
+	}
+	if err := a.db.InsertMedia(r.Context(), m); err != nil {
+		return nil, err
+	}
+	return map[string]string{"content_uri": mxc(m)}, nil
+}
+
+func mxc(m *storage.Media) string { return "mxc://" + m.Origin + "/" + m.ID }
+
+// receive puts the request's body into the store, durably, and describes it in
+// m. What refers to the file is the caller's to write next; if that never
+// happens the file is collected.
+func (a *API) receive(r *http.Request, m *storage.Media) error {
+	var err error
+	if m.Filename, err = uploadFilename(r); err != nil {
+		return err
+	}
+	m.ContentType = uploadContentType(r)
+	if r.ContentLength > a.maxUploadSize {
+		return a.tooLarge()
+	}
+	file, err := a.store.receive(&movingBody{r}, a.maxUploadSize)
+	if errors.Is(err, errTooLarge) {
+		return a.tooLarge()
+	}
+	if errors.Is(err, errSource) {
+		e := httpapi.New(http.StatusBadRequest, "M_UNKNOWN", "The upload ended early")
+		e.Err = err
+		return e
+	}
+	if err != nil {
+		return err
+	}
+	m.SHA256 = file.hash[:]
+	if err := httpapi.SetReadDeadline(r, time.Time{}); err != nil {
+		file.discard()
+		return fmt.Errorf("lifting an upload's deadline: %w", err)
+	}
+	// The row first: a file without one would never be found again.
+	if err := a.db.AnnounceMediaFile(r.Context(), m.SHA256, file.size); err != nil {
+		file.discard()
+		return err
+	}
+	if err := a.store.keep(file); err != nil {
+		file.discard()
+		return err
+	}
+	return nil
+}
+
+func (a *API) tooLarge() error {
+	return httpapi.TooLarge("The content is larger than the %d bytes that this server accepts", a.maxUploadSize)
+}
+
+// movingBody reads a request's body and gives up when it stops moving.
+type movingBody struct{ r *http.Request }
+
+func (b *movingBody) Read(p []byte) (int, error) {
+	if err := httpapi.SetReadDeadline(b.r, time.Now().Add(maxStall)); err != nil {
+		return 0, err
+	}
+	return b.r.Body.Read(p)
+}
+
+// uploadFilename is the name that the uploader gave the file, "" if none.
+func uploadFilename(r *http.Request) (string, error) {
+	name := r.URL.Query().Get("filename")
+	if len(name) > maxFilename {
+		return "", httpapi.InvalidParam("filename is longer than %d bytes", maxFilename)
+	}
+	if !httpapi.IsText(name) {
+		return "", httpapi.InvalidParam("filename isn't valid text")
+	}
+	return name, nil
+}
+
+// uploadContentType is the type that the uploader claims, as it was written.
+// One that no browser could make sense of is dropped, lest it be guessed at.
+func uploadContentType(r *http.Request) string {
+	claimed := r.Header.Get("Content-Type")
+	if len(claimed) > maxContentType || !printableASCII(claimed) {
+		return unknownType
+	}
+	if mediaType, _, err := mime.ParseMediaType(claimed); err != nil || !strings.Contains(mediaType, "/") {
+		return unknownType
+	}
+	return claimed
+}
+
+func printableASCII(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
