@@ -1,6 +1,8 @@
 package mediaapi
 
 import (
+	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"os"
@@ -54,9 +56,49 @@ func (s *served) reply(r *http.Request) *httpapi.Reply {
 	h.Set("Cache-Control", "private, max-age=86400, immutable")
 	return &httpapi.Reply{Header: h, Write: func(w http.ResponseWriter) error {
 		defer s.file.Close()
-		http.ServeContent(w, r, "", time.Time{}, s.file)
-		return nil
+		c := &contentWriter{ResponseWriter: w}
+		http.ServeContent(c, r, "", time.Time{}, s.file)
+		return c.refused()
 	}}
+}
+
+// contentWriter keeps http.ServeContent from answering errors in plain text.
+type contentWriter struct {
+	http.ResponseWriter
+	failed int // the status of the error, 0 if there is none
+}
+
+func (w *contentWriter) WriteHeader(status int) {
+	if status < 400 {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.failed = status
+}
+
+func (w *contentWriter) Write(b []byte) (int, error) {
+	if w.failed != 0 {
+		return len(b), nil
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// ReadFrom lets the system send the file without copying it through this process.
+func (w *contentWriter) ReadFrom(src io.Reader) (int64, error) {
+	return io.Copy(w.ResponseWriter, src)
+}
+
+// refused is the error that a request's conditions or ranges end in.
+func (w *contentWriter) refused() error {
+	switch w.failed {
+	case 0:
+		return nil
+	case http.StatusRequestedRangeNotSatisfiable:
+		return httpapi.New(w.failed, "M_UNKNOWN", "The content has no such range")
+	case http.StatusPreconditionFailed:
+		return httpapi.New(w.failed, "M_UNKNOWN", "The content isn't what the request's conditions ask for")
+	}
+	return fmt.Errorf("serving a file failed with status %d", w.failed)
 }
 
 // disposition builds a Content-Disposition (RFC 6266): the name is quoted or, if
