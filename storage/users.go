@@ -1,0 +1,125 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrUserExists is the result of creating an account whose id is taken, be it by
+// a deactivated one.
+var ErrUserExists = errors.New("the user id is taken")
+
+// User is an account of this server.
+type User struct {
+	ID string
+	// PasswordHash is "" for an account that can't log in with a password.
+	PasswordHash string
+	Admin        bool
+	// UserType is "" for people; Synapse's admin API knows "bot" and "support".
+	UserType    string
+	Locked      bool
+	Deactivated bool
+	CreatedAt   time.Time
+}
+
+// CreateUser makes an account, or returns ErrUserExists.
+func (db *DB) CreateUser(ctx context.Context, u User) error {
+	n, err := db.exec(ctx, `
+		INSERT INTO users (user_id, password_hash, admin, user_type) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (user_id) DO NOTHING`, u.ID, u.PasswordHash, u.Admin, u.UserType)
+	if err != nil {
+		return fmt.Errorf("creating user %s: %w", u.ID, err)
+	}
+	if n == 0 {
+		return ErrUserExists
+	}
+	return nil
+}
+
+// GetUser returns an account, deactivated ones included, or ErrNotFound.
+func (db *DB) GetUser(ctx context.Context, userID string) (*User, error) {
+	u := User{ID: userID}
+	err := db.scanRow(ctx, `
+		SELECT password_hash, admin, user_type, locked, deactivated_at IS NOT NULL, created_at
+		FROM users WHERE user_id = $1`, []any{userID},
+		&u.PasswordHash, &u.Admin, &u.UserType, &u.Locked, &u.Deactivated, &u.CreatedAt)
+	if err := notFound("reading a user", err); err != nil {
+		return nil, err
+	}
+	return &u, nil
+}
+
+// SetPassword replaces the password of an active account. It returns ErrNotFound
+// when there is none. Sessions stay as they are; see DeleteOtherDevices.
+func (db *DB) SetPassword(ctx context.Context, userID, hash string) error {
+	n, err := db.exec(ctx, `
+		UPDATE users SET password_hash = $2 WHERE user_id = $1 AND deactivated_at IS NULL`, userID, hash)
+	return oneRow("setting a password", n, err)
+}
+
+// SetLocked locks an account or unlocks it. Its tokens stay; what is known of
+// them in memory must be forgotten.
+func (db *DB) SetLocked(ctx context.Context, userID string, locked bool) error {
+	n, err := db.exec(ctx, `UPDATE users SET locked = $2 WHERE user_id = $1`, userID, locked)
+	return oneRow("locking an account", n, err)
+}
+
+// DeactivateUser ends an account for ever: its password, profile, filters,
+// devices and tokens are deleted in one transaction, and it is marked as leaving
+// its rooms until FinishDeactivation. It returns the tokens that are no longer
+// valid, or ErrNotFound.
+func (db *DB) DeactivateUser(ctx context.Context, userID string, erase bool) (gone []TokenHash, err error) {
+	err = db.inTx(ctx, func(tx *sql.Tx) error {
+		res, err := tx.ExecContext(ctx, `
+			UPDATE users SET deactivated_at = coalesce(deactivated_at, now()), password_hash = '',
+				leaving = true, erased = erased OR $2
+			WHERE user_id = $1`, userID, erase)
+		if err != nil {
+			return fmt.Errorf("deactivating %s: %w", userID, err)
+		}
+		if n, err := res.RowsAffected(); n == 0 || err != nil {
+			return oneRow("deactivating a user", n, err)
+		}
+		for _, query := range []string{
+			`DELETE FROM profiles WHERE user_id = $1`,
+			`DELETE FROM filters WHERE user_id = $1`,
+		} {
+			if _, err := tx.ExecContext(ctx, query, userID); err != nil {
+				return fmt.Errorf("deleting the data of %s: %w", userID, err)
+			}
+		}
+		gone, err = deleteDevices(ctx, tx, userID, nil, "")
+		return err
+	})
+	return gone, err
+}
+
+// FinishDeactivation records that a deactivated user has left all rooms.
+func (db *DB) FinishDeactivation(ctx context.Context, userID string) error {
+	n, err := db.exec(ctx, `UPDATE users SET leaving = false WHERE user_id = $1`, userID)
+	return oneRow("finishing a deactivation", n, err)
+}
+
+// LeavingUsers returns the deactivated users that may still be in rooms.
+func (db *DB) LeavingUsers(ctx context.Context) ([]string, error) {
+	rows, err := db.query(ctx, `SELECT user_id FROM users WHERE leaving`)
+	users, err := collect(rows, err, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) })
+	if err != nil {
+		return nil, fmt.Errorf("reading unfinished deactivations: %w", err)
+	}
+	return users, nil
+}
+
+// oneRow is the result of a statement that must touch one row.
+func oneRow(doing string, n int64, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if n == 0 {
+		return ErrNotFound
+	}
+	return nil
+}
