@@ -75,7 +75,28 @@ func (s *Server) requester(r *http.Request, auth Auth) (*Requester, error) {
 		}
 		return nil, MissingToken()
 	}
-	return s.o.Authenticate(r.Context(), token)
+	u, err := s.o.Authenticate(r.Context(), token)
+	if err != nil {
+		return nil, err
+	}
+	if u.Locked && auth != AuthEvenLocked {
+		return nil, UserLocked()
+	}
+	s.seen(u, r)
+	return u, nil
+}
+
+// SeenInterval is how often Options.Seen is told of the same Requester.
+const SeenInterval = time.Minute
+
+func (s *Server) seen(u *Requester, r *http.Request) {
+	if s.o.Seen == nil {
+		return
+	}
+	now, last := time.Now().Unix(), u.seenAt.Load()
+	if now-last >= int64(SeenInterval/time.Second) && u.seenAt.CompareAndSwap(last, now) {
+		s.o.Seen(u, s.ClientIP(r), r.UserAgent())
+	}
 }
 
 // AccessToken returns the access token of the request, "" for none. It is taken

@@ -9,7 +9,8 @@ import (
 
 // Error is an answer that refuses a request: a Matrix error code, a sentence
 // for people, and the HTTP status that goes with them. Handlers return it (or
-// wrap it); WriteError is the one place that writes it.
+// wrap it); WriteError is the one place that writes it. Without a code the answer
+// holds Extra alone: that is how interactive authentication is asked for.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#standard-error-response
 type Error struct {
@@ -98,6 +99,16 @@ func MissingToken() *Error {
 func UnknownToken(soft bool) *Error {
 	e := New(http.StatusUnauthorized, "M_UNKNOWN_TOKEN", "Unknown or expired access token")
 	e.Extra = map[string]any{"soft_logout": soft}
+	return e
+}
+
+// UserLocked is 401 M_USER_LOCKED: the token is good, but an administrator has
+// locked the account.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#account-locking
+func UserLocked() *Error {
+	e := New(http.StatusUnauthorized, "M_USER_LOCKED", "This account has been locked")
+	e.Extra = map[string]any{"soft_logout": true}
 	return e
 }
 

@@ -80,7 +80,10 @@ func (s *Server) WriteError(rw http.ResponseWriter, r *http.Request, err error) 
 		return
 	}
 	e := s.toError(w, r, err)
-	body := map[string]any{"errcode": e.Code, "error": e.Message}
+	body := map[string]any{}
+	if e.Code != "" {
+		body["errcode"], body["error"] = e.Code, e.Message
+	}
 	for k, v := range e.Extra {
 		body[k] = v
 	}

@@ -5,14 +5,18 @@ package httpapi
 
 import (
 	"net/http"
+	"sync/atomic"
 )
 
 // Auth says what a route asks of the access token.
 type Auth int
 
 const (
-	// AuthRequired refuses a request without a valid access token.
+	// AuthRequired refuses a request without a valid access token, and locked
+	// accounts.
 	AuthRequired Auth = iota
+	// AuthEvenLocked is AuthRequired for what a locked account may still do: log out.
+	AuthEvenLocked
 	// AuthOptional passes a nil Requester when there is no token, and refuses a wrong one.
 	AuthOptional
 	// AuthNone never looks at the token.
@@ -39,7 +43,8 @@ const (
 	RateExpensive
 )
 
-// Requester is the authenticated user behind a request.
+// Requester is the authenticated user behind a request. One value may serve many
+// requests at once.
 type Requester struct {
 	UserID   string
 	DeviceID string
@@ -47,6 +52,9 @@ type Requester struct {
 	TokenID int64
 	Admin   bool
 	Guest   bool
+	Locked  bool
+	// seenAt is when Options.Seen was last told, in Unix seconds.
+	seenAt atomic.Int64
 }
 
 // Route is one operation: what it matches, what it demands, and its handler.

@@ -17,6 +17,9 @@ type Options struct {
 	// as UnknownToken, for a token that isn't valid. It may be nil when no route
 	// asks for a token.
 	Authenticate func(ctx context.Context, token string) (*Requester, error)
+	// Seen, if set, is told at most once per SeenInterval and Requester from where a
+	// user's request came.
+	Seen func(u *Requester, ip, userAgent string)
 	// RateLimits says how often each class may be used; a class that isn't in it is
 	// not limited.
 	RateLimits map[RateClass]Limit
@@ -34,7 +37,7 @@ type Server struct {
 	log     *slog.Logger
 	limits  map[RateClass]*Limiter
 	routers map[routerKey]*mux.Router
-	seen    map[string]bool
+	taken   map[string]bool
 }
 
 // routerKey picks the router for a path. gorilla/mux tries its routes one after
@@ -53,7 +56,7 @@ func NewServer(o Options) *Server {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	s := &Server{o: o, log: o.Logger, routers: map[routerKey]*mux.Router{}, seen: map[string]bool{}}
+	s := &Server{o: o, log: o.Logger, routers: map[routerKey]*mux.Router{}, taken: map[string]bool{}}
 	s.limits = make(map[RateClass]*Limiter, len(o.RateLimits))
 	for class, limit := range o.RateLimits {
 		s.limits[class] = NewLimiter(limit)
@@ -74,10 +77,10 @@ func (s *Server) Register(prefixes []string, routes []Route) {
 
 func (s *Server) register(template string, route Route) {
 	id := route.Method + " " + template
-	if s.seen[id] {
+	if s.taken[id] {
 		panic(fmt.Sprintf("httpapi: two routes for %s", id))
 	}
-	s.seen[id] = true
+	s.taken[id] = true
 	key := keyOf(template)
 	if strings.Contains(template, ":") {
 		key.segments = -1

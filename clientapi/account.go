@@ -1,0 +1,88 @@
+package clientapi
+
+import (
+	"context"
+	"net/http"
+
+	"hearth/internal/httpapi"
+)
+
+func (a *API) accountRoutes() []httpapi.Route {
+	return []httpapi.Route{
+		{Method: "GET", Path: "/account/whoami", Handle: a.getWhoami},
+		{Method: "POST", Path: "/account/password", Auth: httpapi.AuthOptional, Rate: httpapi.RateLogin, Handle: a.postPassword},
+		{Method: "POST", Path: "/account/deactivate", Auth: httpapi.AuthOptional, Rate: httpapi.RateLogin, Handle: a.postDeactivate},
+	}
+}
+
+// getWhoami is GET /account/whoami.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3accountwhoami
+func (a *API) getWhoami(_ *http.Request, u *httpapi.Requester) (any, error) {
+	return map[string]any{"user_id": u.UserID, "device_id": u.DeviceID, "is_guest": u.Guest}, nil
+}
+
+// postPassword is POST /account/password, with interactive authentication.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword
+func (a *API) postPassword(r *http.Request, u *httpapi.Requester) (any, error) {
+	var body struct {
+		NewPassword   string `json:"new_password"`
+		LogoutDevices *bool  `json:"logout_devices"`
+	}
+	userID, err := a.interactive(r, u, &body)
+	if err != nil {
+		return nil, err
+	}
+	hash, err := a.hashPassword(r.Context(), body.NewPassword)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.db.SetPassword(r.Context(), userID, hash); err != nil {
+		return nil, err
+	}
+	if body.LogoutDevices != nil && !*body.LogoutDevices {
+		return nil, nil
+	}
+	keep := ""
+	if u != nil {
+		keep = u.DeviceID
+	}
+	return nil, a.deleteOtherDevices(r.Context(), userID, keep)
+}
+
+// postDeactivate is POST /account/deactivate, with interactive authentication.
+// The account ends at once; leaving its rooms is made up for after a restart if
+// it doesn't succeed now.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
+func (a *API) postDeactivate(r *http.Request, u *httpapi.Requester) (any, error) {
+	var body struct {
+		Erase bool `json:"erase"`
+	}
+	userID, err := a.interactive(r, u, &body)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := a.db.DeactivateUser(r.Context(), userID, body.Erase)
+	if err != nil {
+		return nil, err
+	}
+	a.sessions.forget(gone)
+	// The client may go away, but the rooms are to be left all the same.
+	if err := a.leaveRooms(context.WithoutCancel(r.Context()), userID); err != nil {
+		a.log.Error("a deactivated user could not leave all rooms", "user", userID, "request", httpapi.RequestID(r.Context()), "err", err)
+	}
+	// Nothing is bound to an identity server here, so nothing is left to unbind.
+	return httpapi.Raw(`{"id_server_unbind_result":"success"}`), nil
+}
+
+// leaveRooms makes a deactivated user leave all rooms.
+func (a *API) leaveRooms(ctx context.Context, userID string) error {
+	if a.o.LeaveRooms != nil {
+		if err := a.o.LeaveRooms(ctx, userID); err != nil {
+			return err
+		}
+	}
+	return a.db.FinishDeactivation(ctx, userID)
+}

@@ -1,0 +1,117 @@
+// Package clientapi is the client-server API, one file per module of the
+// specification. Its handlers parse a request, call storage or the room server
+// once, and answer; it holds no SQL and decides nothing about rooms.
+package clientapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"hearth/internal/httpapi"
+	"hearth/internal/password"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+// Options of New. DB, Rooms and Passwords are required.
+type Options struct {
+	DB        *storage.DB
+	Rooms     *roomserver.Server
+	Passwords *password.Hasher
+	// PublicBaseURL is what /.well-known/matrix/client announces; "" for nothing.
+	PublicBaseURL string
+	// Support is what /.well-known/matrix/support announces; nil for nothing.
+	Support *Support
+	// RegistrationEnabled lets anybody make an account.
+	RegistrationEnabled bool
+	// RegistrationSecret, unless "", lets who knows it make accounts.
+	RegistrationSecret string
+	// AccessTokenLifetime is that of tokens that can be refreshed; 0 means an hour.
+	AccessTokenLifetime time.Duration
+	// LoginLimit bounds the password checks per account; the zero value doesn't.
+	LoginLimit httpapi.Limit
+	// LeaveRooms, if set, makes a user that is being deactivated leave all rooms.
+	LeaveRooms func(ctx context.Context, userID string) error
+	// OnProfileChange, if set, is called after a user's display name or avatar has
+	// changed, to update the membership events that show them.
+	OnProfileChange func(ctx context.Context, userID string) error
+	Logger          *slog.Logger
+}
+
+// API answers the client-server API. All methods are safe for concurrent use.
+type API struct {
+	o          Options
+	db         *storage.DB
+	rooms      *roomserver.Server
+	log        *slog.Logger
+	serverName string
+	sessions   *sessions
+	sightings  *sightings
+	auth       *interactiveAuth
+	nonces     *nonces
+	// logins limits password checks by account; nil doesn't.
+	logins *httpapi.Limiter
+}
+
+// New starts what the API does in the background; Close ends it.
+func New(o Options) *API {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.AccessTokenLifetime == 0 {
+		o.AccessTokenLifetime = time.Hour
+	}
+	a := &API{
+		o: o, db: o.DB, rooms: o.Rooms, log: o.Logger, serverName: o.Rooms.ServerName(),
+		sessions:  newSessions(o.DB),
+		sightings: newSightings(o.DB, o.Logger),
+		auth:      newInteractiveAuth(),
+		nonces:    newNonces(),
+	}
+	if o.LoginLimit.Burst > 0 {
+		a.logins = httpapi.NewLimiter(o.LoginLimit)
+	}
+	return a
+}
+
+// Close writes what is still to be written to the database, which must be open.
+func (a *API) Close() { a.sightings.close() }
+
+// Authenticate finds who an access token belongs to; see httpapi.Options.
+func (a *API) Authenticate(ctx context.Context, token string) (*httpapi.Requester, error) {
+	return a.sessions.authenticate(ctx, token)
+}
+
+// Seen records from where a device was used; see httpapi.Options.
+func (a *API) Seen(u *httpapi.Requester, ip, userAgent string) {
+	a.sightings.add(storage.Sighting{UserID: u.UserID, DeviceID: u.DeviceID, At: time.Now(), IP: ip, UserAgent: userAgent})
+}
+
+// Register adds the API's routes to a server.
+func (a *API) Register(s *httpapi.Server) {
+	s.Register([]string{"/_matrix/client/v3", "/_matrix/client/r0"}, a.sessionRoutes())
+	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes()))
+}
+
+// sessionRoutes are those of accounts, sessions and what belongs to a user.
+func (a *API) sessionRoutes() []httpapi.Route {
+	return slices.Concat(a.loginRoutes(), a.registerRoutes(), a.deviceRoutes(), a.accountRoutes(),
+		a.capabilitiesRoutes(), a.profileRoutes(), a.filterRoutes(), a.pushRuleRoutes())
+}
+
+// ResumeDeactivations finishes the deactivations that a crash interrupted.
+func (a *API) ResumeDeactivations(ctx context.Context) error {
+	users, err := a.db.LeavingUsers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, userID := range users {
+		if err := a.leaveRooms(ctx, userID); err != nil {
+			return fmt.Errorf("finishing the deactivation of %s: %w", userID, err)
+		}
+	}
+	return nil
+}

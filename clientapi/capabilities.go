@@ -1,0 +1,35 @@
+package clientapi
+
+import (
+	"net/http"
+
+	"hearth/internal/httpapi"
+)
+
+func (a *API) capabilitiesRoutes() []httpapi.Route {
+	return []httpapi.Route{{Method: "GET", Path: "/capabilities", Handle: a.getCapabilities}}
+}
+
+// roomVersions are the room versions that this server understands, all stable.
+var roomVersions = []string{"1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12"}
+
+// getCapabilities is GET /capabilities.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3capabilities
+func (a *API) getCapabilities(*http.Request, *httpapi.Requester) (any, error) {
+	available := make(map[string]string, len(roomVersions))
+	for _, v := range roomVersions {
+		available[v] = "stable"
+	}
+	enabled := func(yes bool) map[string]bool { return map[string]bool{"enabled": yes} }
+	return map[string]any{"capabilities": map[string]any{
+		"m.room_versions":            map[string]any{"default": a.rooms.DefaultRoomVersion(), "available": available},
+		"m.change_password":          enabled(true),
+		"m.profile_fields":           enabled(true),
+		"m.set_displayname":          enabled(true),
+		"m.set_avatar_url":           enabled(true),
+		"m.3pid_changes":             enabled(false),
+		"m.get_login_token":          enabled(false),
+		"m.forget_forced_upon_leave": enabled(false),
+	}}, nil
+}

@@ -1,0 +1,175 @@
+package clientapi
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/http"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+func (a *API) loginRoutes() []httpapi.Route {
+	return []httpapi.Route{
+		{Method: "GET", Path: "/login", Auth: httpapi.AuthNone, Handle: a.getLogin},
+		{Method: "POST", Path: "/login", Auth: httpapi.AuthNone, Rate: httpapi.RateLogin, Handle: a.postLogin},
+		{Method: "POST", Path: "/refresh", Auth: httpapi.AuthNone, Rate: httpapi.RateLogin, Handle: a.postRefresh},
+		{Method: "POST", Path: "/logout", Auth: httpapi.AuthEvenLocked, Handle: a.postLogout},
+		{Method: "POST", Path: "/logout/all", Auth: httpapi.AuthEvenLocked, Handle: a.postLogoutAll},
+	}
+}
+
+// sessionAnswer is what login and registration answer.
+type sessionAnswer struct {
+	UserID       string     `json:"user_id"`
+	DeviceID     string     `json:"device_id,omitempty"`
+	AccessToken  string     `json:"access_token,omitempty"`
+	RefreshToken string     `json:"refresh_token,omitempty"`
+	ExpiresInMS  int64      `json:"expires_in_ms,omitempty"`
+	HomeServer   string     `json:"home_server,omitempty"`
+	WellKnown    *wellKnown `json:"well_known,omitempty"`
+}
+
+// newSession says for whom createSession makes a session.
+type newSession struct {
+	UserID string `json:"-"`
+	// DeviceID is "" for a new device.
+	DeviceID    string `json:"device_id"`
+	DisplayName string `json:"initial_device_display_name"`
+	Refreshable bool   `json:"refresh_token"`
+}
+
+func (n *newSession) check() error {
+	if err := checkText("device_id", n.DeviceID, maxDeviceID); err != nil {
+		return err
+	}
+	return checkText("initial_device_display_name", n.DisplayName, maxDeviceName)
+}
+
+// createSession logs a user in. A device that exists already loses its earlier
+// tokens.
+func (a *API) createSession(ctx context.Context, n newSession) (*sessionAnswer, error) {
+	if n.DeviceID == "" {
+		n.DeviceID = rand.Text()[:10]
+	}
+	answer, token := a.issue(n.Refreshable)
+	answer.UserID, answer.DeviceID = n.UserID, n.DeviceID
+	gone, err := a.db.CreateSession(ctx, n.UserID, n.DeviceID, n.DisplayName, token)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, httpapi.New(http.StatusForbidden, "M_USER_DEACTIVATED", "This account has been deactivated")
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.sessions.forget(gone)
+	return answer, nil
+}
+
+// issue makes an access token, with a refresh token if it is to be refreshed.
+func (a *API) issue(refreshable bool) (*sessionAnswer, storage.NewToken) {
+	var answer sessionAnswer
+	var stored storage.NewToken
+	answer.AccessToken, stored.Access = newToken("hearth_at_")
+	if refreshable {
+		var hash storage.TokenHash
+		answer.RefreshToken, hash = newToken("hearth_rt_")
+		stored.Refresh, stored.Lifetime = &hash, a.o.AccessTokenLifetime
+		answer.ExpiresInMS = max(1, a.o.AccessTokenLifetime.Milliseconds())
+	}
+	return &answer, stored
+}
+
+// getLogin is GET /login.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
+func (a *API) getLogin(*http.Request, *httpapi.Requester) (any, error) {
+	return httpapi.Raw(`{"flows":[{"type":"m.login.password"}]}`), nil
+}
+
+// postLogin is POST /login with a password.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login
+func (a *API) postLogin(r *http.Request, _ *httpapi.Requester) (any, error) {
+	var body struct {
+		newSession
+		Type       string      `json:"type"`
+		Identifier *identifier `json:"identifier"`
+		User       string      `json:"user"`
+		Medium     string      `json:"medium"`
+		Password   *string     `json:"password"`
+	}
+	if err := httpapi.DecodeJSON(r, &body); err != nil {
+		return nil, err
+	}
+	switch {
+	case body.Type == "":
+		return nil, httpapi.MissingParam("The login type is missing")
+	case body.Type != "m.login.password":
+		return nil, httpapi.New(http.StatusBadRequest, "M_UNKNOWN", "Unknown login type %q", truncate(body.Type, 100))
+	case body.Password == nil:
+		return nil, httpapi.MissingParam("The password is missing")
+	case body.Identifier == nil && body.Medium != "":
+		body.Identifier = &identifier{Type: "m.id.thirdparty"}
+	}
+	if err := body.check(); err != nil {
+		return nil, err
+	}
+	userID, err := a.resolve(body.Identifier, body.User)
+	if err != nil {
+		return nil, err
+	}
+	user, err := a.checkPassword(r.Context(), userID, *body.Password)
+	if err != nil {
+		return nil, err
+	}
+	body.UserID = user.ID
+	answer, err := a.createSession(r.Context(), body.newSession)
+	if err != nil {
+		return nil, err
+	}
+	answer.WellKnown = a.wellKnown()
+	return answer, nil
+}
+
+// postRefresh is POST /refresh.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3refresh
+func (a *API) postRefresh(r *http.Request, _ *httpapi.Requester) (any, error) {
+	var body struct {
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := httpapi.DecodeJSON(r, &body); err != nil {
+		return nil, err
+	}
+	if body.RefreshToken == "" {
+		return nil, httpapi.MissingParam("The refresh_token is missing")
+	}
+	answer, token := a.issue(true)
+	gone, err := a.db.RefreshToken(r.Context(), hashToken(body.RefreshToken), token)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil, httpapi.UnknownToken(false)
+	case errors.Is(err, storage.ErrLocked):
+		return nil, httpapi.UserLocked()
+	case err != nil:
+		return nil, err
+	}
+	a.sessions.forget(gone)
+	return map[string]any{"access_token": answer.AccessToken, "refresh_token": answer.RefreshToken,
+		"expires_in_ms": answer.ExpiresInMS}, nil
+}
+
+// postLogout is POST /logout: it deletes the device of the token.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logout
+func (a *API) postLogout(r *http.Request, u *httpapi.Requester) (any, error) {
+	return nil, a.deleteDevices(r.Context(), u.UserID, []string{u.DeviceID})
+}
+
+// postLogoutAll is POST /logout/all: it deletes all devices of the user.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3logoutall
+func (a *API) postLogoutAll(r *http.Request, u *httpapi.Requester) (any, error) {
+	return nil, a.deleteOtherDevices(r.Context(), u.UserID, "")
+}

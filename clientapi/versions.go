@@ -1,0 +1,27 @@
+package clientapi
+
+import (
+	"net/http"
+
+	"hearth/internal/httpapi"
+)
+
+// specVersions are the versions of the specification whose required parts are
+// all served, and unstableFeatures what is served beyond any of them.
+var (
+	specVersions = []string{"v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9",
+		"v1.10", "v1.11", "v1.12"}
+	unstableFeatures = map[string]bool{}
+)
+
+func (a *API) versionsRoutes() []httpapi.Route {
+	return []httpapi.Route{{Method: "GET", Path: "/_matrix/client/versions", Auth: httpapi.AuthNone, Handle: a.getVersions}}
+}
+
+// getVersions is GET /versions. All users have the same features, so the token is
+// not looked at: a client may ask with one that has expired.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions
+func (a *API) getVersions(*http.Request, *httpapi.Requester) (any, error) {
+	return map[string]any{"versions": specVersions, "unstable_features": unstableFeatures}, nil
+}
