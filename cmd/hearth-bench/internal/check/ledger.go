@@ -22,6 +22,17 @@ type Ledger struct {
 // NewLedger returns an empty ledger.
 func NewLedger(run uint64) *Ledger { return &Ledger{Run: run, acks: map[key]uint64{}} }
 
+// anyID stands for an event ID that the reader cannot know.
+const anyID = 0
+
+// Expect notes that m is known to have been acknowledged, under whatever event
+// ID.
+func (l *Ledger) Expect(m Mark) {
+	l.mu.Lock()
+	l.acks[keyOf(m)] = anyID
+	l.mu.Unlock()
+}
+
 // Acknowledge notes that the server answered the sending of m with an event ID.
 func (l *Ledger) Acknowledge(m Mark, eventID []byte) {
 	h := maphash.Bytes(seed, eventID)
@@ -94,3 +105,6 @@ func (v *View) Reverse() {
 		v.seen[i], v.seen[j] = v.seen[j], v.seen[i]
 	}
 }
+
+// Run is the run that the view is of.
+func (v *View) Run() uint64 { return v.run }

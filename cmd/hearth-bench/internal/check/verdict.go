@@ -32,11 +32,21 @@ func (v Verdict) String() string {
 // Judge compares what readers saw with what was acknowledged. Every view must
 // cover the whole run. The first is the order that the others are held to.
 func (l *Ledger) Judge(views ...*View) Verdict {
+	var total Verdict
+	for _, v := range l.JudgeEach(views...) {
+		total.Add(v)
+	}
+	total.Acknowledged = l.Len()
+	return total
+}
+
+// JudgeEach is Judge with a verdict for each view.
+func (l *Ledger) JudgeEach(views ...*View) []Verdict {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	total := Verdict{Acknowledged: len(l.acks), Readers: len(views)}
+	verdicts := make([]Verdict, len(views))
 	if len(views) == 0 {
-		return total
+		return verdicts
 	}
 	order := make(map[key]int, len(views[0].seen))
 	for i, s := range views[0].seen {
@@ -44,10 +54,11 @@ func (l *Ledger) Judge(views ...*View) Verdict {
 			order[s.key] = i
 		}
 	}
-	for _, v := range views {
-		l.judge(v, order, &total)
+	for i, v := range views {
+		verdicts[i] = Verdict{Acknowledged: len(l.acks), Readers: 1}
+		l.judge(v, order, &verdicts[i])
 	}
-	return total
+	return verdicts
 }
 
 func (l *Ledger) judge(v *View, order map[key]int, total *Verdict) {
@@ -72,7 +83,7 @@ func (l *Ledger) judge(v *View, order map[key]int, total *Verdict) {
 			last, before := lastOf[m.Sender]
 			late = late || before && m.Seq < last
 			lastOf[m.Sender] = max(last, m.Seq)
-			if id != s.eventID {
+			if id != s.eventID && id != anyID {
 				total.Changed++
 			}
 		}

@@ -102,9 +102,8 @@ func (c *Client) call(method, path string, body, answer any) error {
 	}
 	for n := 0; ; n++ {
 		b, err := c.do(r)
-		var refused *Error
-		if errors.As(err, &refused) && refused.Refused() && n < refusals {
-			time.Sleep(min(max(refused.RetryAfter, 50*time.Millisecond), 5*time.Second))
+		if wait, refused := RetryAfter(err); refused && n < refusals {
+			time.Sleep(min(max(wait, 50*time.Millisecond), 5*time.Second))
 			continue
 		}
 		if err != nil || answer == nil {
@@ -117,12 +116,28 @@ func (c *Client) call(method, path string, body, answer any) error {
 	}
 }
 
-// Get fetches a path below /_matrix/client/v3 and returns the answer, valid
-// until the next request.
-func (c *Client) Get(path string) ([]byte, error) {
-	return c.do(wire.Request{Method: "GET", Path: api + path})
-}
-
 const api = "/_matrix/client/v3"
 
 func escape(id string) string { return url.PathEscape(id) }
+
+// RetryAfter tells whether an error is the server's refusal under load, and how
+// long it asks to wait, 0 if it doesn't say.
+func RetryAfter(err error) (wait time.Duration, refused bool) {
+	var e *Error
+	if errors.As(err, &e) && e.Refused() {
+		return e.RetryAfter, true
+	}
+	return 0, false
+}
+
+// Unauthorized tells whether the server doesn't know the access token.
+func Unauthorized(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == 401
+}
+
+// Versions asks which versions of the specification the server supports.
+func (c *Client) Versions() error { return c.call("GET", "/_matrix/client/versions", nil, nil) }
+
+// Whoami asks whose the access token is.
+func (c *Client) Whoami() error { return c.call("GET", api+"/account/whoami", nil, nil) }

@@ -72,3 +72,9 @@ func (c *Client) Send(room string, m check.Mark, timeout time.Duration) ([]byte,
 	}
 	return id, nil
 }
+
+// GetRoom fetches a path below the room, such as /members, and returns the
+// answer, valid until the next request.
+func (c *Client) GetRoom(room, path string) ([]byte, error) {
+	return c.do(wire.Request{Method: "GET", Path: api + "/rooms/" + escape(room) + path})
+}
