@@ -86,3 +86,18 @@ func (a *API) leaveRooms(ctx context.Context, userID string) error {
 	}
 	return a.db.FinishDeactivation(ctx, userID)
 }
+
+// SetLocked locks an account, or unlocks it, at once. Its sessions stay.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#account-locking
+func (a *API) SetLocked(ctx context.Context, userID string, locked bool) error {
+	if err := a.db.SetLocked(ctx, userID, locked); err != nil {
+		return err
+	}
+	tokens, err := a.db.TokensOf(ctx, userID)
+	if err != nil {
+		return err
+	}
+	a.sessions.forget(tokens)
+	return nil
+}
