@@ -2,9 +2,11 @@ package clientapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"hearth/internal/httpapi"
+	"hearth/storage"
 )
 
 func (a *API) accountRoutes() []httpapi.Route {
@@ -38,7 +40,11 @@ func (a *API) postPassword(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.db.SetPassword(r.Context(), userID, hash); err != nil {
+	err = a.db.SetPassword(r.Context(), userID, hash)
+	if errors.Is(err, storage.ErrNotFound) { // just now
+		return nil, userDeactivated()
+	}
+	if err != nil {
 		return nil, err
 	}
 	if body.LogoutDevices != nil && !*body.LogoutDevices {

@@ -143,7 +143,10 @@ func TestProfile(t *testing.T) {
 		t.Errorf("a new profile: %v", p)
 	}
 	w.ok("PUT", profile+"/displayname", token, object{"displayname": "Alice <&> \u2028"})
-	w.ok("PUT", profile+"/displayname", token, object{"displayname": "Alice <&> \u2028"}) // no change
+	w.ok("PUT", profile+"/displayname", token, object{"displayname": "Alice <&> \u2028"}) // again
+	if f := w.ok("GET", profile+"/displayname", "", nil); fmt.Sprint(f) != "map[displayname:Alice <&> \u2028]" {
+		t.Errorf("a field: %v", f)
+	}
 	w.ok("PUT", profile+"/avatar_url", token, object{"avatar_url": "mxc://test.local/abc"})
 	w.ok("PUT", profile+"/m.tz", token, object{"m.tz": "Europe/Berlin"})
 	w.ok("PUT", profile+"/org.example.languages", token, object{"org.example.languages": []any{"de", 1.5, nil}})
@@ -158,7 +161,7 @@ func TestProfile(t *testing.T) {
 	w.refused(404, "M_NOT_FOUND", "GET", profile+"/displayname", "", nil)
 	w.ok("DELETE", profile+"/avatar_url", token, nil)
 	w.ok("DELETE", profile+"/avatar_url", token, nil)
-	if changes != 4 {
+	if changes != 6 {
 		t.Errorf("membership events were updated %d times", changes)
 	}
 	w.refused(403, "M_FORBIDDEN", "PUT", "/profile/@bob:test.local/displayname", token, object{"displayname": "x"})

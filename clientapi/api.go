@@ -35,8 +35,8 @@ type Options struct {
 	LoginLimit httpapi.Limit
 	// LeaveRooms, if set, makes a user that is being deactivated leave all rooms.
 	LeaveRooms func(ctx context.Context, userID string) error
-	// OnProfileChange, if set, is called after a user's display name or avatar has
-	// changed, to update the membership events that show them.
+	// OnProfileChange, if set, is called after a user's display name or avatar was
+	// set, to update those membership events that show another.
 	OnProfileChange func(ctx context.Context, userID string) error
 	Logger          *slog.Logger
 }

@@ -14,7 +14,7 @@ import (
 func testDB(t testing.TB) *storage.DB {
 	dsn := os.Getenv("HEARTH_TEST_DSN")
 	if dsn == "" {
-		t.Skip("HEARTH_TEST_DSN")
+		t.Skip("HEARTH_TEST_DSN names no PostgreSQL server")
 	}
 	name := "t" + strings.ToLower(rand.Text()[:10])
 	admin, err := sql.Open("postgres", dsn+" dbname=postgres")

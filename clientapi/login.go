@@ -57,7 +57,7 @@ func (a *API) createSession(ctx context.Context, n newSession) (*sessionAnswer, 
 	answer.UserID, answer.DeviceID = n.UserID, n.DeviceID
 	gone, err := a.db.CreateSession(ctx, n.UserID, n.DeviceID, n.DisplayName, token)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, httpapi.New(http.StatusForbidden, "M_USER_DEACTIVATED", "This account has been deactivated")
+		return nil, userDeactivated()
 	}
 	if err != nil {
 		return nil, err

@@ -54,6 +54,10 @@ func (a *API) resolve(id *identifier, user string) (string, error) {
 
 func wrongPassword() error { return httpapi.Forbidden("Wrong user name or password") }
 
+func userDeactivated() error {
+	return httpapi.New(http.StatusForbidden, "M_USER_DEACTIVATED", "This account has been deactivated")
+}
+
 // checkPassword returns the account that has this password. Wrong ones, and
 // unknown users, are 403 M_FORBIDDEN after the same time.
 func (a *API) checkPassword(ctx context.Context, userID, given string) (*storage.User, error) {
@@ -74,7 +78,7 @@ func (a *API) checkPassword(ctx context.Context, userID, given string) (*storage
 	case err != nil:
 		return nil, passwordError(ctx, err)
 	case user.Deactivated:
-		return nil, httpapi.New(http.StatusForbidden, "M_USER_DEACTIVATED", "This account has been deactivated")
+		return nil, userDeactivated()
 	case !ok:
 		return nil, wrongPassword()
 	case user.Locked:

@@ -153,15 +153,10 @@ func checkProfileValue(key string, given json.RawMessage) (json.RawMessage, erro
 }
 
 // changeProfile stores a field, or deletes it if value is nil, and has the
-// membership events follow if they show it.
+// membership events follow if they show it. They do so even if the field had this
+// value before: the last time may have been interrupted.
 func (a *API) changeProfile(ctx context.Context, userID, key string, value json.RawMessage) error {
-	before, err := a.db.GetProfileField(ctx, userID, key)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return err
-	}
-	if bytes.Equal(before, value) {
-		return nil
-	}
+	var err error
 	if value == nil {
 		err = a.db.DeleteProfileField(ctx, userID, key)
 	} else {

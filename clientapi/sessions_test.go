@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"hearth/internal/httpapi"
 )
 
 // TestRegister goes through making accounts, by the front door and with the
@@ -223,4 +225,17 @@ func TestLocked(t *testing.T) {
 	}
 	w.ok("POST", "/logout", token, nil)
 	w.refused(401, "M_UNKNOWN_TOKEN", "GET", "/account/whoami", token, nil)
+}
+
+// TestLoginLimit guesses a password until the account is closed to guessing.
+func TestLoginLimit(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.LoginLimit = httpapi.Limit{PerSecond: 0.001, Burst: 2} })
+	w.register("alice")
+	guess := object{"type": "m.login.password", "user": "@alice:test.local", "password": "guess"}
+	w.refused(403, "M_FORBIDDEN", "POST", "/login", "", guess)
+	guess["user"] = "ALICE"
+	w.refused(403, "M_FORBIDDEN", "POST", "/login", "", guess)
+	if limited := w.refused(429, "M_LIMIT_EXCEEDED", "POST", "/login", "", guess); limited["retry_after_ms"] == nil {
+		t.Errorf("no retry_after_ms: %v", limited)
+	}
 }

@@ -36,17 +36,6 @@ func (db *DB) GetProfile(ctx context.Context, userID string) (map[string]json.Ra
 	return profile, nil
 }
 
-// GetProfileField returns one field of an active user's profile as JSON, or
-// ErrNotFound.
-func (db *DB) GetProfileField(ctx context.Context, userID, field string) (json.RawMessage, error) {
-	var value string
-	err := db.scanRow(ctx, `SELECT value FROM profiles WHERE user_id = $1 AND field = $2`, []any{userID, field}, &value)
-	if err := notFound("reading a profile field", err); err != nil {
-		return nil, err
-	}
-	return json.RawMessage(value), nil
-}
-
 // ProfileNames returns what a user's membership events say of them; both are ""
 // for a user that has set nothing or doesn't exist.
 func (db *DB) ProfileNames(ctx context.Context, userID string) (displayName, avatarURL string, err error) {
