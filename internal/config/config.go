@@ -1,0 +1,158 @@
+// Package config is homeserver.yaml: its keys, their documentation and defaults,
+// and the checks that refuse a wrong file with a sentence.
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Config is the whole configuration. The doc tags are the documentation: the
+// sample file and docs/configuration.md are generated from them.
+type Config struct {
+	ServerName    string       `yaml:"server_name" doc:"The name of this homeserver: what stands after the colon in user ids such as\n@alice:example.org. It can't be changed once there are accounts."`
+	DataDir       string       `yaml:"data_dir" doc:"Where the signing key, media and the private PostgreSQL are kept. A relative path\nstarts from this file's folder."`
+	Database      string       `yaml:"database" doc:"A PostgreSQL connection string, such as\n\"host=/run/postgresql user=hearth dbname=hearth\". Empty: a private PostgreSQL\nin data_dir, started and stopped with Hearth."`
+	Listen        Listen       `yaml:"listen" doc:"Addresses to listen on, each host:port. Empty: don't."`
+	PublicBaseURL string       `yaml:"public_base_url" doc:"What /.well-known/matrix/client announces: the URL under which clients reach this\nserver, such as https://matrix.example.org. Empty: nothing is announced."`
+	DefaultRoom   string       `yaml:"default_room_version" doc:"The version of new rooms that ask for none: \"1\" to \"12\"."`
+	Registration  Registration `doc:"Who may make an account. Off unless enabled."`
+	Passwords     Passwords    `doc:"How passwords are kept."`
+	AccessTokens  AccessTokens `yaml:"access_tokens" doc:"How long sessions live."`
+	RateLimits    RateLimits   `yaml:"rate_limits" doc:"How often each user (before login: each address) may do things. What is over the\nlimit is answered with M_LIMIT_EXCEEDED."`
+	Presence      Presence     `doc:"Who is there."`
+	Media         Media        `doc:"Files that people share."`
+	Support       Support      `doc:"Whom /.well-known/matrix/support names as this server's contact."`
+	Cache         Cache        `doc:"Memory."`
+	Logging       Logging      `doc:"Logs."`
+}
+
+// Listen are the addresses of the listeners.
+type Listen struct {
+	Client     string `doc:"The client-server API, plain HTTP: for a reverse proxy or a trusted network."`
+	Federation string `doc:"The server-server API over TLS. Reserved: this version doesn't federate and opens\nno such listener."`
+	Metrics    string `doc:"Prometheus metrics (/metrics), health (/healthz) and profiles (/debug/pprof).\nWho can reach it can read them: keep it on loopback. Off unless set."`
+}
+
+// Registration says who may make an account.
+type Registration struct {
+	Enabled      bool   `doc:"Whether anybody who reaches this server may make an account."`
+	SharedSecret string `yaml:"shared_secret" doc:"Enables /_synapse/admin/v1/register: who knows the secret can make accounts,\nadministrators among them. Empty: off."`
+}
+
+// Passwords says how passwords are kept.
+type Passwords struct {
+	BcryptCost int `yaml:"bcrypt_cost" doc:"How expensive it is to check a password: each step doubles it. 10 is about 50 ms\nof a core; 4 is for tests only."`
+}
+
+// AccessTokens says how long tokens live.
+type AccessTokens struct {
+	Lifetime Duration `doc:"How long an access token lives when the client can refresh it."`
+}
+
+// RateLimits are the budgets of users.
+type RateLimits struct {
+	Enabled      bool
+	Messages     Rate `doc:"Sending events."`
+	Joins        Rate `doc:"Joining and creating rooms."`
+	Invites      Rate `doc:"Inviting others."`
+	Logins       Rate `doc:"Checking passwords, by address and by account."`
+	Registration Rate `doc:"Making accounts, by address."`
+	Expensive    Rate `doc:"Uploads, searches and other heavy work."`
+}
+
+// Rate is a budget.
+type Rate struct {
+	PerSecond float64 `yaml:"per_second"`
+	Burst     int
+}
+
+// Presence says whether people see who is there.
+type Presence struct {
+	Enabled bool `doc:"Whether people see who is online."`
+}
+
+// Media says what may be uploaded.
+type Media struct {
+	MaxUploadSize Size `yaml:"max_upload_size" doc:"The largest file that may be uploaded."`
+}
+
+// Support is who is to be asked about this server.
+type Support struct {
+	Email string `doc:"An e-mail address."`
+	MXID  string `yaml:"matrix_id" doc:"A user id."`
+	Page  string `doc:"The URL of a page."`
+}
+
+// Cache says how much is kept in memory.
+type Cache struct {
+	Budget Size `doc:"What rooms, events and sync may take in memory together. The process takes about\n100 MiB more."`
+}
+
+// Logging says what is logged.
+type Logging struct {
+	Level  string `doc:"debug, info, warn or error."`
+	Format string `doc:"text or json, on standard error."`
+}
+
+// Default returns the configuration of a server with the given name, "" for a
+// name that is still to be set.
+func Default(serverName string) *Config {
+	return &Config{
+		ServerName:   serverName,
+		DataDir:      "./data",
+		Listen:       Listen{Client: "127.0.0.1:8008", Federation: "0.0.0.0:8448"},
+		DefaultRoom:  "12",
+		Passwords:    Passwords{BcryptCost: 10},
+		AccessTokens: AccessTokens{Lifetime: Duration(3600e9)},
+		RateLimits: RateLimits{
+			Enabled:      true,
+			Messages:     Rate{PerSecond: 10, Burst: 50},
+			Joins:        Rate{PerSecond: 1, Burst: 20},
+			Invites:      Rate{PerSecond: 1, Burst: 50},
+			Logins:       Rate{PerSecond: 0.2, Burst: 10},
+			Registration: Rate{PerSecond: 0.1, Burst: 5},
+			Expensive:    Rate{PerSecond: 5, Burst: 50},
+		},
+		Presence: Presence{Enabled: true},
+		Media:    Media{MaxUploadSize: 50 << 20},
+		Cache:    Cache{Budget: 256 << 20},
+		Logging:  Logging{Level: "info", Format: "text"},
+	}
+}
+
+// Size is a number of bytes, written such as 50MiB.
+type Size int64
+
+var sizeUnits = []struct {
+	suffix string
+	bytes  int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"GB", 1e9}, {"MB", 1e6}, {"KB", 1e3}, {"B", 1}, {"", 1}}
+
+// UnmarshalText reads a size.
+func (s *Size) UnmarshalText(text []byte) error {
+	for _, u := range sizeUnits {
+		number, ok := strings.CutSuffix(string(text), u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(strings.TrimSpace(number), 10, 64)
+		if err != nil || n < 0 || n > (1<<62)/u.bytes {
+			break
+		}
+		*s = Size(n * u.bytes)
+		return nil
+	}
+	return fmt.Errorf("%q is no size: write it such as 50MiB", text)
+}
+
+// MarshalText writes a size in its largest whole unit.
+func (s Size) MarshalText() ([]byte, error) {
+	for _, u := range sizeUnits {
+		if u.bytes > 1 && s > 0 && int64(s)%u.bytes == 0 {
+			return fmt.Appendf(nil, "%d%s", int64(s)/u.bytes, u.suffix), nil
+		}
+	}
+	return fmt.Appendf(nil, "%dB", int64(s)), nil
+}
