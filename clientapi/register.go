@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 
@@ -18,8 +16,8 @@ import (
 
 func (a *API) registerRoutes() []httpapi.Route {
 	return []httpapi.Route{
-		{Method: "POST", Path: "/register", Auth: httpapi.AuthNone, Rate: httpapi.RateRegister, Handle: a.postRegister},
-		{Method: "GET", Path: "/register/available", Auth: httpapi.AuthNone, Rate: httpapi.RateRegister, Handle: a.getAvailable},
+		{Method: "POST", Path: "/register", Auth: httpapi.AuthNone, Rate: httpapi.RateExpensive, Handle: a.postRegister},
+		{Method: "GET", Path: "/register/available", Auth: httpapi.AuthNone, Rate: httpapi.RateExpensive, Handle: a.getAvailable},
 	}
 }
 
@@ -40,17 +38,9 @@ func (a *API) postRegister(r *http.Request, _ *httpapi.Requester) (any, error) {
 	case !a.o.RegistrationEnabled:
 		return nil, httpapi.Forbidden("Registration is not open on this server")
 	}
-	members := map[string]json.RawMessage{}
-	if err := httpapi.DecodeJSON(r, &members); err != nil {
-		return nil, err
-	}
-	auth, err := takeAuth(members)
+	auth, rest, err := splitAuth(r)
 	if err != nil {
 		return nil, err
-	}
-	rest, err := json.Marshal(members)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a request again: %w", err)
 	}
 	var body registration
 	if err := httpapi.Unmarshal(rest, &body); err != nil {
@@ -58,6 +48,11 @@ func (a *API) postRegister(r *http.Request, _ *httpapi.Requester) (any, error) {
 	}
 	if err := a.checkRegistration(r.Context(), &body); err != nil {
 		return nil, err
+	}
+	if auth != nil { // asking for the flows makes no account
+		if err := httpapi.Charge(r, nil, httpapi.RateRegister); err != nil {
+			return nil, err
+		}
 	}
 	if _, err := a.authenticate(r.Context(), registerOperation, "", []string{stageDummy}, auth); err != nil {
 		return nil, err

@@ -49,8 +49,8 @@ func (n *nonces) take(nonce string) bool {
 func (a *API) synapseRegisterRoutes() []httpapi.Route {
 	const path = "/_synapse/admin/v1/register"
 	return []httpapi.Route{
-		{Method: "GET", Path: path, Auth: httpapi.AuthNone, Rate: httpapi.RateRegister, Handle: a.getSynapseRegister},
-		{Method: "POST", Path: path, Auth: httpapi.AuthNone, Rate: httpapi.RateRegister, Handle: a.postSynapseRegister},
+		{Method: "GET", Path: path, Auth: httpapi.AuthNone, Rate: httpapi.RateExpensive, Handle: a.getSynapseRegister},
+		{Method: "POST", Path: path, Auth: httpapi.AuthNone, Rate: httpapi.RateExpensive, Handle: a.postSynapseRegister},
 	}
 }
 

@@ -66,17 +66,9 @@ type authData struct {
 // the password alone that says so. It returns the user, or the error that asks
 // for what is missing.
 func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any) (userID string, err error) {
-	members := map[string]json.RawMessage{}
-	if err := httpapi.DecodeOptionalJSON(r, &members); err != nil {
-		return "", err
-	}
-	auth, err := takeAuth(members)
+	auth, rest, err := splitAuth(r)
 	if err != nil {
 		return "", err
-	}
-	rest, err := json.Marshal(members) // sorted, so that equal requests are equal bytes
-	if err != nil {
-		return "", fmt.Errorf("encoding a request again: %w", err)
 	}
 	var requester string
 	if u != nil {
@@ -95,17 +87,23 @@ func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any) (userID 
 	return s.userID, nil
 }
 
-// takeAuth removes the auth member; without one it returns nil.
-func takeAuth(members map[string]json.RawMessage) (*authData, error) {
-	raw := members["auth"]
-	delete(members, "auth")
-	var auth *authData
-	if raw != nil {
-		if err := httpapi.Unmarshal(raw, &auth); err != nil {
-			return nil, err
-		}
+// splitAuth reads the request's body, which may be empty, and takes the auth
+// member out of it. The rest is the same bytes for equal requests.
+func splitAuth(r *http.Request) (auth *authData, rest []byte, err error) {
+	members := map[string]json.RawMessage{}
+	if err := httpapi.DecodeOptionalJSON(r, &members); err != nil {
+		return nil, nil, err
 	}
-	return auth, nil
+	if raw := members["auth"]; raw != nil {
+		if err := httpapi.Unmarshal(raw, &auth); err != nil {
+			return nil, nil, err
+		}
+		delete(members, "auth")
+	}
+	if rest, err = json.Marshal(members); err != nil {
+		return nil, nil, fmt.Errorf("encoding a request again: %w", err)
+	}
+	return auth, rest, nil
 }
 
 // authenticate tries the stage that auth holds. When the flow is complete it

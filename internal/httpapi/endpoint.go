@@ -51,14 +51,8 @@ func (s *Server) serve(w *response, r *http.Request, route *Route, limiter *Limi
 	if err != nil {
 		return nil, err
 	}
-	if limiter != nil {
-		key := addressKey(s.ClientIP(r))
-		if u != nil {
-			key = u.UserID
-		}
-		if err := limiter.Take(key); err != nil {
-			return nil, err
-		}
+	if err := s.charge(r, u, limiter); err != nil {
+		return nil, err
 	}
 	return route.Handle(r, u)
 }

@@ -57,6 +57,26 @@ func (l *Limiter) Take(key string) error {
 	return nil
 }
 
+// Charge draws on the budget of a class, or returns M_LIMIT_EXCEEDED. It is for
+// handlers of routes without a Rate, some of whose requests cost more than others.
+func Charge(r *http.Request, u *Requester, class RateClass) error {
+	w, ok := r.Context().Value(requestKey{}).(*response)
+	if !ok {
+		return nil
+	}
+	return w.server.charge(r, u, w.server.limits[class])
+}
+
+func (s *Server) charge(r *http.Request, u *Requester, limiter *Limiter) error {
+	switch {
+	case limiter == nil:
+		return nil
+	case u != nil:
+		return limiter.Take(u.UserID)
+	}
+	return limiter.Take(addressKey(s.ClientIP(r)))
+}
+
 // ClientIP returns the address of the client. What a proxy says of it is believed
 // only of loopback and Options.TrustedProxies.
 func (s *Server) ClientIP(r *http.Request) string {

@@ -19,6 +19,7 @@ import (
 // response remembers what was answered.
 type response struct {
 	http.ResponseWriter
+	server *Server
 	id     string
 	status int // 0 until the header is sent
 }
@@ -69,7 +70,7 @@ const statusClientClosed = 499
 func (s *Server) WriteError(rw http.ResponseWriter, r *http.Request, err error) {
 	w, ok := rw.(*response)
 	if !ok {
-		w = &response{ResponseWriter: rw, id: RequestID(r.Context())}
+		w = &response{ResponseWriter: rw, server: s, id: RequestID(r.Context())}
 	}
 	if w.status != 0 { // the answer had begun; all that is left is to break it off
 		s.log.Warn("an answer broke off", "request", w.id, "method", r.Method, "path", r.URL.Path, "err", err)
