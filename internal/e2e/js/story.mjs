@@ -18,7 +18,7 @@ try {
     const phone = await lookBack(cast, room);
     await depart(cast, phone, room);
 } catch (err) {
-    console.error(err);
+    console.log(err);
     process.exitCode = 1;
 } finally {
     stopAll();
