@@ -38,7 +38,9 @@ type Options struct {
 	// OnProfileChange, if set, is called after a user's display name or avatar was
 	// set, to update those membership events that show another.
 	OnProfileChange func(ctx context.Context, userID string) error
-	Logger          *slog.Logger
+	// Version is the program's, for the landing page.
+	Version string
+	Logger  *slog.Logger
 }
 
 // API answers the client-server API. All methods are safe for concurrent use.
@@ -93,7 +95,7 @@ func (a *API) Seen(u *httpapi.Requester, ip, userAgent string) {
 // Register adds the API's routes to a server.
 func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/client/v3", "/_matrix/client/r0"}, a.sessionRoutes())
-	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes()))
+	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.landingRoutes()))
 }
 
 // sessionRoutes are those of accounts, sessions and what belongs to a user.

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"hearth/clientapi"
+	"hearth/internal/config"
+	"hearth/internal/httpapi"
+	"hearth/internal/password"
+	"hearth/internal/postgres"
+	"hearth/internal/signingkey"
+	"hearth/mediaapi"
+	"hearth/roomserver"
+	"hearth/storage"
+	"hearth/syncapi"
+)
+
+// server is everything that runs behind the listeners.
+type server struct {
+	log     *slog.Logger
+	handler http.Handler
+	metrics http.Handler
+	sync    *syncapi.API
+	// closers stop what was started, the last first.
+	closers []func() error
+}
+
+// newServer starts the parts from the bottom up and wires them together.
+func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *server, err error) {
+	s := &server{log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	dsn := cfg.Database
+	if dsn == "" {
+		cluster, err := postgres.Start(ctx, postgres.Options{DataDir: cfg.DataDir, Logger: log})
+		if err != nil {
+			return nil, fmt.Errorf("starting the private PostgreSQL: %w", err)
+		}
+		s.closers = append(s.closers, cluster.Stop)
+		dsn = cluster.ConnString()
+	}
+	db, err := storage.Open(ctx, dsn, storage.Options{Logger: log})
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, db.Close)
+	key, err := signingkey.Load(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	hasher, err := password.New(cfg.Passwords.BcryptCost)
+	if err != nil {
+		return nil, err
+	}
+	rooms := roomserver.New(roomserver.Options{
+		DB: db, ServerName: cfg.ServerName, KeyID: key.ID, PrivateKey: key.Private,
+		DefaultRoomVersion: cfg.DefaultRoom, CacheBytes: int64(cfg.Cache.Budget) / 2,
+		Profile: db.ProfileNames, Logger: log,
+	})
+	return s, s.addAPIs(ctx, cfg, db, rooms, hasher)
+}
+
+// addAPIs puts the APIs on top of the room server.
+func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, hasher *password.Hasher) error {
+	limits, logins := rateLimits(cfg)
+	client := clientapi.New(clientapi.Options{
+		DB: db, Rooms: rooms, Passwords: hasher,
+		PublicBaseURL: cfg.PublicBaseURL, Support: support(cfg),
+		RegistrationEnabled: cfg.Registration.Enabled, RegistrationSecret: cfg.Registration.SharedSecret,
+		AccessTokenLifetime: time.Duration(cfg.AccessTokens.Lifetime), LoginLimit: logins,
+		LeaveRooms: rooms.LeaveAll, OnProfileChange: rooms.UpdateProfile,
+		Version: versionName(), Logger: s.log,
+	})
+	s.closers = append(s.closers, func() error { client.Close(); return nil })
+	media, err := mediaapi.New(mediaapi.Options{
+		DB: db, DataDir: cfg.DataDir, MaxUploadSize: int64(cfg.Media.MaxUploadSize), ServerName: cfg.ServerName, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() error { media.Close(); return nil })
+	s.sync = syncapi.New(syncapi.Options{
+		DB: db, Rooms: rooms, ServerName: cfg.ServerName, CacheBytes: int64(cfg.Cache.Budget) / 2,
+		PresenceEnabled: cfg.Presence.Enabled, Logger: s.log,
+	})
+	if err := client.ResumeDeactivations(ctx); err != nil {
+		return err
+	}
+	api := httpapi.NewServer(httpapi.Options{Authenticate: client.Authenticate, Seen: client.Seen, RateLimits: limits, Logger: s.log})
+	client.Register(api)
+	s.sync.Register(api)
+	media.Register(api)
+	s.handler = api
+	s.metrics = metricsHandler(db)
+	return nil
+}
+
+// endLongPolls answers the clients that wait for news.
+func (s *server) endLongPolls() { s.sync.Close() }
+
+// close stops everything, the last started first.
+func (s *server) close() error {
+	var all []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		all = append(all, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(all...)
+}
+
+// rateLimits are the configured budgets by class, and that for logins by account.
+func rateLimits(cfg *config.Config) (byClass map[httpapi.RateClass]httpapi.Limit, logins httpapi.Limit) {
+	if !cfg.RateLimits.Enabled {
+		return nil, httpapi.Limit{}
+	}
+	byClass = map[httpapi.RateClass]httpapi.Limit{}
+	for class, r := range map[httpapi.RateClass]config.Rate{
+		httpapi.RateMessage: cfg.RateLimits.Messages, httpapi.RateJoin: cfg.RateLimits.Joins,
+		httpapi.RateInvite: cfg.RateLimits.Invites, httpapi.RateLogin: cfg.RateLimits.Logins,
+		httpapi.RateRegister: cfg.RateLimits.Registration, httpapi.RateExpensive: cfg.RateLimits.Expensive,
+	} {
+		byClass[class] = httpapi.Limit{PerSecond: r.PerSecond, Burst: r.Burst}
+	}
+	return byClass, byClass[httpapi.RateLogin]
+}
+
+func support(cfg *config.Config) *clientapi.Support {
+	c := cfg.Support
+	if c == (config.Support{}) {
+		return nil
+	}
+	s := &clientapi.Support{Page: c.Page}
+	if c.Email != "" || c.MXID != "" {
+		s.Contacts = []clientapi.SupportContact{{Role: "m.role.admin", MatrixID: c.MXID, Email: c.Email}}
+	}
+	return s
+}
+
+// metricsHandler serves what operators and profilers ask for.
+func metricsHandler(db *storage.DB) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.Handler())
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if err := db.Ping(ctx); err != nil {
+			http.Error(w, "the database doesn't answer", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	return mux
+}
