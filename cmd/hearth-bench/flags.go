@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"hearth/cmd/hearth-bench/internal/pgstat"
 	"hearth/cmd/hearth-bench/internal/procfs"
 	"hearth/cmd/hearth-bench/internal/scenario"
 	"hearth/cmd/hearth-bench/internal/wire"
@@ -19,6 +20,7 @@ type server struct {
 	sharedSecret string
 	pids         list
 	database     int
+	db           string
 	state        string
 	limit        time.Duration
 }
@@ -28,27 +30,41 @@ func (s *server) define(f *flag.FlagSet) {
 	f.StringVar(&s.sharedSecret, "shared-secret", "", "register accounts through /_synapse/admin/v1/register with this `secret` instead of openly")
 	f.Var(&s.pids, "server-pid", "process `IDs` of the homeserver, separated by commas: its CPU and memory are reported")
 	f.IntVar(&s.database, "db-pid", 0, "process `ID` of PostgreSQL's postmaster: it and its children are reported")
+	f.StringVar(&s.db, "db", "", "connection `string` of the homeserver's database: its work per message is reported, and --db-pid is found")
 	f.StringVar(&s.state, "state", "", "`file` that remembers accounts and rooms, so that later runs need not make them again")
 	f.DurationVar(&s.limit, "time-limit", 2*time.Hour, "stop after this long, whatever happens")
 }
 
-// open connects. The context it returns ends at the time limit.
-func (s *server) open(ctx context.Context, o scenario.Options) (context.Context, context.CancelFunc, *scenario.Env, error) {
+// open connects. The context it returns ends at the time limit; done frees what
+// was opened.
+func (s *server) open(ctx context.Context, o scenario.Options) (_ context.Context, done func(), _ *scenario.Env, err error) {
 	target, err := wire.ParseTarget(ctx, s.url)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.limit, fmt.Errorf("stopped after the time limit of %v", s.limit))
 	o.SharedSecret = s.sharedSecret
-	env, err := scenario.Open(ctx, scenario.Env{
-		Options: o, Target: target, Log: logf,
-		Watch: procfs.Watch{Server: s.pids, Database: s.database},
-	}, s.state)
-	if err != nil {
+	e := scenario.Env{Options: o, Target: target, Log: logf, Watch: procfs.Watch{Server: s.pids, Database: s.database}}
+	done = func() {
 		cancel()
+		if e.DB != nil {
+			_ = e.DB.Close()
+		}
+	}
+	if s.db != "" {
+		if e.DB, err = pgstat.Open(ctx, s.db); err == nil && s.database == 0 {
+			e.Watch.Database, err = e.DB.Postmaster(ctx)
+		}
+	}
+	var env *scenario.Env
+	if err == nil {
+		env, err = scenario.Open(ctx, e, s.state)
+	}
+	if err != nil {
+		done()
 		return nil, nil, nil, err
 	}
-	return ctx, cancel, env, nil
+	return ctx, done, env, nil
 }
 
 // list is a flag of numbers separated by commas. An empty one is allowed.

@@ -23,10 +23,10 @@ func populateCommand(ctx context.Context, args []string) error {
 	if err := g.Validate(); err != nil {
 		return err
 	}
-	ctx, cancel, env, err := s.open(ctx, scenario.Defaults())
+	ctx, done, env, err := s.open(ctx, scenario.Defaults())
 	if err != nil {
 		return err
 	}
-	defer cancel()
+	defer done()
 	return env.Populate(ctx, g)
 }

@@ -28,11 +28,11 @@ func runCommand(ctx context.Context, args []string) error {
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	ctx, cancel, env, err := s.open(ctx, o)
+	ctx, done, env, err := s.open(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer cancel()
+	defer done()
 	r := report{URL: s.url, Started: time.Now().UTC().Truncate(time.Second)}
 	failed := env.Run(ctx, strings.Split(*names, ","), func(res scenario.Result) {
 		r.Results = append(r.Results, res)

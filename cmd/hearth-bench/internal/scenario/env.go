@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hearth/cmd/hearth-bench/internal/matrix"
+	"hearth/cmd/hearth-bench/internal/pgstat"
 	"hearth/cmd/hearth-bench/internal/procfs"
 	"hearth/cmd/hearth-bench/internal/wire"
 )
@@ -19,6 +20,7 @@ type Env struct {
 	Options
 	Target wire.Target
 	Watch  procfs.Watch
+	DB     *pgstat.DB // the server's database, for its statistics; may be nil
 	Log    func(format string, args ...any)
 	state  *state
 }

@@ -17,6 +17,8 @@ func runFanout(ctx context.Context, e *Env, report func(Result)) error {
 		r := Result{Case: fmt.Sprintf("%d clients, %g messages/s", n, e.FanoutRate)}
 		if err := e.fanoutCase(ctx, n, e.FanoutRate, &r); err != nil {
 			r.Error = err.Error()
+			report(r)
+			return nil // a server that this was too much for needs no more of it
 		}
 		report(r)
 	}

@@ -96,7 +96,20 @@ func (e *Env) fill(ctx context.Context, r *room, members []matrix.Account) error
 	if err != nil {
 		return err
 	}
+	c := e.client(ctx, members[0])
+	defer c.Close()
+	if err := e.quiesce(ctx, c, r.ID); err != nil {
+		return err
+	}
 	return e.state.update(func() { r.Members = len(members) })
+}
+
+// quiesce waits until the server has worked off what it has accepted for a
+// room, and shows it.
+func (e *Env) quiesce(ctx context.Context, c *matrix.Client, room string) error {
+	s := &sender{client: c, room: room, ledger: check.NewLedger(check.NewRun())}
+	_, err := readable(ctx, []*sender{s})
+	return err
 }
 
 // write sends marked messages to a room, one after the other, until it has n.

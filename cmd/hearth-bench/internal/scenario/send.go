@@ -58,6 +58,10 @@ func (e *Env) sendCase(ctx context.Context, name string, accounts []matrix.Accou
 	}
 	defer closeAll(senders)
 	var t tally
+	work, err := e.databaseWork(ctx)
+	if err != nil {
+		return err
+	}
 	before, err := e.Watch.CPU()
 	if err != nil {
 		return err
@@ -80,6 +84,9 @@ func (e *Env) sendCase(ctx context.Context, name string, accounts []matrix.Accou
 	r.add("lag", "ms", milliseconds(lag))
 	r.latencies("", &t.latency)
 	r.perMessage(before, after, all)
+	if err := e.addDatabaseWork(ctx, &r, work, all); err != nil {
+		return err
+	}
 	r.failures(&t)
 	if err := verify(senders, since, &r); err != nil {
 		return err
