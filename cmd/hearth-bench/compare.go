@@ -3,6 +3,97 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hearth/cmd/hearth-bench/internal/compare"
+	"hearth/cmd/hearth-bench/internal/scenario"
 )
 
-func compareCommand(ctx context.Context, args []string) error { return errors.New("later") }
+// compareCommand measures Hearth and Dendrite beside each other and prints the
+// ratios.
+func compareCommand(ctx context.Context, args []string) error {
+	f := flag.NewFlagSet("hearth-bench compare", flag.ContinueOnError)
+	p := compare.Plan{Options: scenario.Defaults(), Log: logf}
+	p.Options.RoomVersion = "11" // the servers' defaults differ
+	defineSizes(f, &p.Options)
+	all, help := scenarioNames()
+	names := f.String("scenario", all, help)
+	f.IntVar(&p.Runs, "runs", 3, "how often each server is measured, from 1 to 20")
+	f.BoolVar(&p.Fresh, "fresh", false, "forget the accounts and rooms that earlier comparisons made")
+	hearth := f.String("hearth", "bin/hearth", "Hearth's `program`")
+	dir := f.String("dir", defaultDir(), "`folder` for Dendrite's programs and both servers' data, outside of the sources")
+	servers := f.String("servers", "hearth,dendrite", "`servers` to measure")
+	document := f.String("markdown", "", "write the table into this Markdown `file` too")
+	limit := f.Duration("time-limit", 6*time.Hour, "stop after this long, whatever happens")
+	output := f.String("json", "", "write every result of every run as JSON to this `file`")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	if err := p.Options.Validate(); err != nil {
+		return err
+	}
+	if p.Runs < 1 || p.Runs > 20 {
+		return fmt.Errorf("-runs %d: from 1 to 20", p.Runs)
+	}
+	p.Scenarios = strings.Split(*names, ",")
+	ctx, cancel := context.WithTimeoutCause(ctx, *limit, fmt.Errorf("stopped after the time limit of %v", *limit))
+	defer cancel()
+	var err error
+	if p.Servers, err = openServers(ctx, *servers, *hearth, *dir); err != nil {
+		return err
+	}
+	results := map[string]*report{}
+	p.Report = func(server string, r *scenario.Result) {
+		if results[server] == nil {
+			results[server] = &report{Started: time.Now().UTC().Truncate(time.Second)}
+		}
+		results[server].Results = append(results[server].Results, *r)
+		fmt.Fprintf(os.Stderr, "%s ", server)
+		printResult(os.Stderr, r)
+	}
+	table, failed := p.Run(ctx)
+	if table != nil {
+		fmt.Print(table.Markdown())
+	}
+	if err := errors.Join(failed, writeJSON(*output, results)); err != nil || *document == "" {
+		return err
+	}
+	return compare.WriteDocument(*document, table, strings.TrimSpace("hearth-bench compare "+strings.Join(args, " ")), p.Runs)
+}
+
+func openServers(ctx context.Context, names, hearth, dir string) ([]*compare.Server, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	var servers []*compare.Server
+	for name := range strings.SplitSeq(names, ",") {
+		var s *compare.Server
+		switch name {
+		case "hearth":
+			s, err = compare.Hearth(hearth, dir)
+		case "dendrite":
+			s, err = compare.Dendrite(ctx, dir, logf)
+		default:
+			err = fmt.Errorf("no server %q: there are hearth and dendrite", name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
+}
+
+func defaultDir() string {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	return filepath.Join(cache, "hearth-bench")
+}

@@ -96,6 +96,7 @@ func (l *list) Set(s string) error {
 
 // defineSizes defines a flag for every size in o, whose values are the defaults.
 func defineSizes(f *flag.FlagSet, o *scenario.Options) {
+	f.StringVar(&o.RoomVersion, "room-version", o.RoomVersion, "`version` of new rooms; empty: the server's default")
 	f.DurationVar(&o.Duration, "duration", o.Duration, "how long each measurement takes")
 	f.DurationVar(&o.Warmup, "warmup", o.Warmup, "how long the load runs before each measurement")
 	f.Var((*list)(&o.Senders), "senders", "send: senders in rooms of their own")

@@ -40,7 +40,7 @@ func runCommand(ctx context.Context, args []string) error {
 			printResult(os.Stdout, &res)
 		}
 	})
-	if err := r.write(*output); err != nil {
+	if err := writeJSON(*output, r); err != nil {
 		return err
 	}
 	if failed != nil {
@@ -56,16 +56,17 @@ func runCommand(ctx context.Context, args []string) error {
 
 // report is the JSON output.
 type report struct {
-	URL     string            `json:"url"`
+	URL     string            `json:"url,omitempty"`
 	Started time.Time         `json:"started"`
 	Results []scenario.Result `json:"results"`
 }
 
-func (r *report) write(file string) error {
+// writeJSON writes a value to a file, or to the standard output for "-".
+func writeJSON(file string, v any) error {
 	if file == "" {
 		return nil
 	}
-	b, err := json.MarshalIndent(r, "", "  ")
+	b, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
 		return fmt.Errorf("write the results: %w", err)
 	}

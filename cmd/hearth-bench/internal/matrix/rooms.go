@@ -9,9 +9,14 @@ import (
 	"hearth/cmd/hearth-bench/internal/wire"
 )
 
-// CreateRoom makes a room that everybody may join and returns its ID.
-func (c *Client) CreateRoom(name string) (string, error) {
-	body, err := json.Marshal(map[string]any{"name": name, "preset": "public_chat"})
+// CreateRoom makes a room that everybody may join and returns its ID. An empty
+// version leaves the choice to the server.
+func (c *Client) CreateRoom(name, version string) (string, error) {
+	options := map[string]any{"name": name, "preset": "public_chat"}
+	if version != "" {
+		options["room_version"] = version
+	}
+	body, err := json.Marshal(options)
 	if err != nil {
 		return "", err
 	}

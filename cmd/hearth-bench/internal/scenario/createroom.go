@@ -41,7 +41,7 @@ func (e *Env) createRooms(ctx context.Context, accounts []matrix.Account, r *Res
 			var made []string
 			for !stop.Load() {
 				from := time.Now()
-				id, err := c.CreateRoom("A room of the load tool")
+				id, err := c.CreateRoom("A room of the load tool", e.RoomVersion)
 				if err != nil {
 					return err
 				}

@@ -9,6 +9,8 @@ import (
 type Options struct {
 	SharedSecret string // registers through Synapse's shared-secret endpoint
 
+	RoomVersion string // of new rooms; empty: the server's default
+
 	Duration time.Duration // of each measurement
 	Warmup   time.Duration // before it, not measured
 

@@ -57,7 +57,7 @@ func (e *Env) Populate(ctx context.Context, g Growth) error {
 	run := check.NewRun()
 	err = e.each(ctx, g.Rooms, g.Workers, func(c *matrix.Client, i int) error {
 		c.Account = owners[i%len(owners)]
-		room, err := c.CreateRoom(fmt.Sprintf("Populated %d", i))
+		room, err := c.CreateRoom(fmt.Sprintf("Populated %d", i), e.RoomVersion)
 		if err != nil {
 			return err
 		}

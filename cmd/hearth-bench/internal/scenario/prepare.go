@@ -72,7 +72,7 @@ func (e *Env) room(ctx context.Context, name string, owner matrix.Account) (*roo
 	}
 	c := e.client(ctx, owner)
 	defer c.Close()
-	id, err := c.CreateRoom(name)
+	id, err := c.CreateRoom(name, e.RoomVersion)
 	if err != nil {
 		return nil, err
 	}
