@@ -70,6 +70,12 @@ func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any) (userID 
 	if err != nil {
 		return "", err
 	}
+	// Before any password: what can't be done isn't worth proving oneself for.
+	if v != nil {
+		if err := httpapi.Unmarshal(rest, v); err != nil {
+			return "", err
+		}
+	}
 	var requester string
 	if u != nil {
 		requester = u.UserID
@@ -78,11 +84,6 @@ func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any) (userID 
 	s, err := a.authenticate(r.Context(), operation, requester, []string{stagePassword}, auth)
 	if err != nil {
 		return "", err
-	}
-	if v != nil {
-		if err := httpapi.Unmarshal(rest, v); err != nil {
-			return "", err
-		}
 	}
 	return s.userID, nil
 }

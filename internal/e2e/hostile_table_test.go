@@ -94,8 +94,10 @@ var endpoints = []endpoint{
 	{"GET", "/_matrix/client/v3/profile/{me}", tokenIgnored, nil},
 	{"GET", "/_matrix/client/v3/profile/{me}/displayname", tokenIgnored, nil},
 	{"PUT", "/_matrix/client/v3/profile/{me}/displayname", tokenNeeded, []string{`{"displayname":1}`}},
-	{"PUT", "/_matrix/client/v3/profile/{me}/avatar_url", tokenNeeded, []string{`{"avatar_url":{}}`}},
 	{"DELETE", "/_matrix/client/v3/profile/{me}/displayname", tokenNeeded, nil},
+	{"GET", "/_matrix/client/v3/profile/{me}/avatar_url", tokenIgnored, nil},
+	{"PUT", "/_matrix/client/v3/profile/{me}/avatar_url", tokenNeeded, []string{`{"avatar_url":{}}`}},
+	{"DELETE", "/_matrix/client/v3/profile/{me}/avatar_url", tokenNeeded, nil},
 	{"GET", "/_matrix/client/v3/pushrules/", tokenNeeded, nil},
 
 	{"POST", "/_matrix/media/v3/upload", tokenNeeded, nil},
