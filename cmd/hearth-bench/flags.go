@@ -99,6 +99,7 @@ func defineSizes(f *flag.FlagSet, o *scenario.Options) {
 	f.StringVar(&o.RoomVersion, "room-version", o.RoomVersion, "`version` of new rooms; empty: the server's default")
 	f.DurationVar(&o.Duration, "duration", o.Duration, "how long each measurement takes")
 	f.DurationVar(&o.Warmup, "warmup", o.Warmup, "how long the load runs before each measurement")
+	f.DurationVar(&o.Settle, "settle", o.Settle, "idle, mixed: how long the server comes to rest before its memory is read")
 	f.Var((*list)(&o.Senders), "senders", "send: senders in rooms of their own")
 	f.Var((*list)(&o.OneRoom), "one-room", "send: senders in one room")
 	f.Var((*list)(&o.Clients), "clients", "fanout: waiting clients")

@@ -10,9 +10,6 @@ import (
 	"hearth/cmd/hearth-bench/internal/matrix"
 )
 
-// settle is how long the server gets to come to rest before its memory is read.
-const settle = 3 * time.Second
-
 // runIdle measures clients that wait and get nothing. Their first polls are of
 // random length, so that polls end and begin evenly from the start, as among
 // people who connected at different times.
@@ -40,7 +37,7 @@ func (e *Env) idleCase(ctx context.Context, n int, r *Result) error {
 		return err
 	}
 	defer a.leave()
-	if err := sleep(ctx, settle); err != nil {
+	if err := sleep(ctx, e.Settle); err != nil {
 		return err
 	}
 	before, err := e.Watch.Memory()
@@ -48,7 +45,7 @@ func (e *Env) idleCase(ctx context.Context, n int, r *Result) error {
 		return err
 	}
 	a.idle(e.Poll)
-	if err := sleep(ctx, settle+e.Warmup); err != nil {
+	if err := sleep(ctx, e.Settle+e.Warmup); err != nil {
 		return err
 	}
 	from, err := e.Watch.CPU()

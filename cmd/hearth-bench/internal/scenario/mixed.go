@@ -102,7 +102,7 @@ func (e *Env) live(ctx context.Context, people []matrix.Account, t *town, r *Res
 		}
 	}
 	a.start(e.Poll)
-	if err := sleep(ctx, settle); err != nil {
+	if err := sleep(ctx, e.Settle); err != nil {
 		return err
 	}
 	var said tally

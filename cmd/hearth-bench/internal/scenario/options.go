@@ -13,6 +13,7 @@ type Options struct {
 
 	Duration time.Duration // of each measurement
 	Warmup   time.Duration // before it, not measured
+	Settle   time.Duration // how long a server gets to come to rest before its memory is read
 
 	Senders      []int   // send: senders in rooms of their own
 	OneRoom      []int   // send: senders in one room
@@ -35,7 +36,7 @@ type Options struct {
 // Defaults are the sizes that the project's own figures are stated for.
 func Defaults() Options {
 	return Options{
-		Duration: 10 * time.Second, Warmup: time.Second,
+		Duration: 10 * time.Second, Warmup: time.Second, Settle: 3 * time.Second,
 		Senders: []int{1, 8, 32}, OneRoom: []int{32},
 		Clients: []int{100, 500, 1000}, FanoutRate: 10, FullSpeed: []int{500},
 		Idle: []int{2000, 5000}, Poll: 30 * time.Second,
@@ -80,8 +81,8 @@ func (o *Options) Validate() error {
 	if o.Overload < 1 || o.Overload > 20 {
 		return fmt.Errorf("-overload %g: from 1 to 20", o.Overload)
 	}
-	if o.Duration < 100*time.Millisecond || o.Duration > maxDuration || o.Warmup < 0 || o.Warmup > maxDuration {
-		return fmt.Errorf("-duration %v -warmup %v: up to %v", o.Duration, o.Warmup, maxDuration)
+	if o.Duration < 100*time.Millisecond || o.Duration > maxDuration || o.Warmup < 0 || o.Warmup > maxDuration || o.Settle < 0 || o.Settle > maxDuration {
+		return fmt.Errorf("-duration %v -warmup %v -settle %v: up to %v", o.Duration, o.Warmup, o.Settle, maxDuration)
 	}
 	if o.Poll < time.Second || o.Poll > 5*time.Minute {
 		return fmt.Errorf("-poll %v: from 1s to 5m", o.Poll)

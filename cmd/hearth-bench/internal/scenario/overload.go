@@ -163,12 +163,17 @@ func (f *flood) count(err error) {
 // probes is how many messages in a row tell whether the server is calm.
 const probes = 10
 
-// calm returns the median latency of a single sender.
+// calm returns the median latency of a single sender. Messages that the server
+// refuses don't count.
 func (s *sender) calm() (time.Duration, error) {
 	var h stats.Histogram
 	for range 3 * probes {
 		from := check.Now()
-		if err := s.send(from); err != nil {
+		err := s.send(from)
+		if _, refused := matrix.RetryAfter(err); refused {
+			continue
+		}
+		if err != nil {
 			return 0, err
 		}
 		h.Record(check.Now() - from)
