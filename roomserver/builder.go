@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
-	"github.com/tidwall/gjson"
 
 	"hearth/internal/canonicaljson"
 	"hearth/internal/httpapi"
@@ -109,7 +108,7 @@ func (b *builder) setState(e *storage.Event, pdu gomatrixserverlib.PDU) error {
 	e.ReplacesNID = old.EventNID
 	entry := storage.StateEntry{EventNID: e.NID, EventID: e.ID}
 	if e.Type == "m.room.member" {
-		entry.Membership = gjson.GetBytes(e.JSON, "content.membership").Str
+		entry.Membership = membershipOf(e)
 		b.change.Memberships = append(b.change.Memberships, storage.Membership{
 			RoomNID: e.RoomNID, RoomID: b.head.row.ID, UserID: *e.StateKey, Sender: e.Sender,
 			Membership: entry.Membership, EventNID: e.NID,

@@ -32,6 +32,11 @@ func checkMembership(m string) error {
 	return nil
 }
 
+// membershipOf reads a member event's membership.
+func membershipOf(e *storage.Event) string {
+	return gjson.GetBytes(e.JSON, "content.membership").Str
+}
+
 // SetMembership changes a user's membership of a room and returns the event that
 // does, which may be an older one that says the same. Errors are *httpapi.Error:
 // M_FORBIDDEN where the room doesn't allow it, M_NOT_FOUND for an unknown room.

@@ -22,6 +22,10 @@ type NewRoomRequest struct {
 	// CreateContent is the content of m.room.create without room_version and creator.
 	CreateContent map[string]any
 	Events        []InitialEvent
+	// Aliases are made to point to the room, and Publish puts it into the directory,
+	// in the same change.
+	Aliases []storage.Alias
+	Publish bool
 }
 
 // InitialEvent is one of a new room's first events; all are sent by the creator.
@@ -56,12 +60,17 @@ func (s *Server) NewRoom(ctx context.Context, r NewRoomRequest) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	ticket, err := rm.append(ctx, s, slot, func(b *builder) error { return b.firstEvents(r) })
+	ticket, err := rm.append(ctx, s, slot, func(b *builder) error {
+		b.change.Aliases, b.change.Publish = r.Aliases, r.Publish
+		return b.firstEvents(r)
+	})
 	if err != nil {
 		slot.Release()
 		return "", err
 	}
-	if err := ticket.Wait(context.Background()); err != nil {
+	if err := ticket.Wait(context.Background()); storage.IsUniqueViolation(err) {
+		return "", httpapi.New(http.StatusBadRequest, "M_ROOM_IN_USE", "The alias is taken")
+	} else if err != nil {
 		return "", fmt.Errorf("storing a new room: %w", err)
 	}
 	// It is needed at once: keep what is known instead of reading it back.

@@ -136,3 +136,13 @@ func (vis *Visibility) joinedAfter(p storage.Place) bool {
 	}
 	return false
 }
+
+// WasIn reports whether the user is or was in the room.
+func (vis *Visibility) WasIn() bool {
+	for _, h := range vis.memberships {
+		if h.Value == "join" {
+			return true
+		}
+	}
+	return false
+}

@@ -48,6 +48,11 @@ type RoomChange struct {
 	// Redactions are the redacted forms, RedactedBy set, of events stored before.
 	Redactions []*Event
 	Highlights []Highlight
+	// Aliases are made to point to the room; one that is taken fails the change
+	// with an error that IsUniqueViolation.
+	Aliases []Alias
+	// Publish puts the room into the directory.
+	Publish bool
 	// Summary, if not nil, replaces the room's directory entry.
 	Summary *RoomSummary
 	// StateAfter is the room's state after the change, for followers.

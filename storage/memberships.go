@@ -39,3 +39,14 @@ func (db *DB) Forget(ctx context.Context, room int64, userID string) error {
 	}
 	return db.Stream.Append(ctx, &Change{Forgets: []Forget{{RoomNID: room, UserID: userID}}})
 }
+
+// HasForgotten reports whether the user has forgotten the room.
+func (db *DB) HasForgotten(ctx context.Context, room int64, userID string) (bool, error) {
+	var forgotten bool
+	err := db.scanRow(ctx, `SELECT coalesce((SELECT forgotten FROM memberships WHERE room_nid = $1 AND user_id = $2), false)`,
+		[]any{room, userID}, &forgotten)
+	if err != nil {
+		return false, fmt.Errorf("reading a membership: %w", err)
+	}
+	return forgotten, nil
+}

@@ -18,7 +18,7 @@ func (w *batchWriter) writeState(ctx context.Context, p *plan) error {
 	}
 	for _, write := range []func(context.Context, []*RoomChange) error{
 		w.writeSnapshots, w.writeCurrentState, w.removeCurrentState, w.writeMemberships,
-		w.writeRedactions, w.writeHighlights, w.writeSummaries,
+		w.writeRedactions, w.writeHighlights, w.writeSummaries, w.writeDirectory,
 	} {
 		if err := write(ctx, changes); err != nil {
 			return err
@@ -230,4 +230,22 @@ func (w *batchWriter) writeSummaries(ctx context.Context, changes []*RoomChange)
 			join_rule = excluded.join_rule, room_type = excluded.room_type,
 			history_visibility = excluded.history_visibility, encryption = excluded.encryption`,
 		&room, &joined, &invited, &guest, &name, &topic, &alias, &avatar, &rule, &typ, &visibility, &encryption)
+}
+
+func (w *batchWriter) writeDirectory(ctx context.Context, changes []*RoomChange) error {
+	for _, c := range changes {
+		for _, a := range c.Aliases {
+			if err := w.exec(ctx, "making an alias", `INSERT INTO room_aliases (alias, room_nid, creator) VALUES ($1, $2, $3)`,
+				a.Alias, c.Room.NID, a.Creator); err != nil {
+				return err
+			}
+		}
+		if !c.Publish {
+			continue
+		}
+		if err := w.exec(ctx, "publishing a room", `UPDATE room_summaries SET published = true WHERE room_nid = $1`, c.Room.NID); err != nil {
+			return err
+		}
+	}
+	return nil
 }

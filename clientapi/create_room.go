@@ -1,0 +1,121 @@
+package clientapi
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"hearth/internal/httpapi"
+	"hearth/roomserver"
+)
+
+func (a *API) createRoomRoutes() []httpapi.Route {
+	return []httpapi.Route{
+		{Method: "POST", Path: "/createRoom", Rate: httpapi.RateJoin, Handle: a.postCreateRoom},
+	}
+}
+
+const (
+	// maxCreateInvites and maxInitialState bound a new room's first events.
+	maxCreateInvites = 200
+	maxInitialState  = 200
+)
+
+// createRoomBody is the body of POST /createRoom.
+type createRoomBody struct {
+	Visibility      string         `json:"visibility"`
+	RoomAliasName   string         `json:"room_alias_name"`
+	Name            string         `json:"name"`
+	Topic           string         `json:"topic"`
+	Invite          []string       `json:"invite"`
+	Invite3PID      []any          `json:"invite_3pid"`
+	RoomVersion     string         `json:"room_version"`
+	CreationContent map[string]any `json:"creation_content"`
+	InitialState    []struct {
+		Type     string          `json:"type"`
+		StateKey string          `json:"state_key"`
+		Content  json.RawMessage `json:"content"`
+	} `json:"initial_state"`
+	Preset                    string                     `json:"preset"`
+	IsDirect                  bool                       `json:"is_direct"`
+	PowerLevelContentOverride map[string]json.RawMessage `json:"power_level_content_override"`
+}
+
+// postCreateRoom answers POST /_matrix/client/v3/createRoom.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
+func (a *API) postCreateRoom(r *http.Request, u *httpapi.Requester) (any, error) {
+	var body createRoomBody
+	if err := httpapi.DecodeJSON(r, &body); err != nil {
+		return nil, err
+	}
+	if err := body.check(); err != nil {
+		return nil, err
+	}
+	q := roomserver.CreateRoomRequest{
+		Creator: u.UserID, Version: body.RoomVersion, CreationContent: body.CreationContent, Preset: body.preset(),
+		Publish: body.Visibility == "public", Name: body.Name, Topic: body.Topic, Invite: body.invitees(u.UserID),
+		IsDirect: body.IsDirect, PowerLevels: body.PowerLevelContentOverride,
+	}
+	if body.RoomAliasName != "" {
+		q.Alias = "#" + body.RoomAliasName + ":" + a.serverName
+		if len(q.Alias) > 255 {
+			return nil, httpapi.InvalidParam("room_alias_name is too long")
+		}
+	}
+	for _, s := range body.InitialState {
+		q.InitialState = append(q.InitialState, roomserver.InitialEvent{Type: s.Type, StateKey: &s.StateKey, Content: s.Content})
+	}
+	roomID, err := a.rooms.CreateRoom(r.Context(), q)
+	return map[string]string{"room_id": roomID}, err
+}
+
+func (b *createRoomBody) check() error {
+	switch {
+	case b.Visibility != "" && b.Visibility != "public" && b.Visibility != "private":
+		return httpapi.InvalidParam("visibility must be public or private")
+	case strings.ContainsAny(b.RoomAliasName, ":#\x00 \t\r\n") || !isText(b.RoomAliasName):
+		return httpapi.InvalidParam("room_alias_name must be the part between # and :, without spaces")
+	case len(b.Invite3PID) > 0:
+		return httpapi.New(http.StatusBadRequest, "M_THREEPID_DENIED", "This server doesn't invite by e-mail address or phone number")
+	case len(b.Invite) > maxCreateInvites:
+		return httpapi.InvalidParam("invite names more than %d users", maxCreateInvites)
+	case len(b.InitialState) > maxInitialState:
+		return httpapi.InvalidParam("initial_state has more than %d events", maxInitialState)
+	}
+	for _, u := range b.Invite {
+		if _, _, ok := splitID(u, '@'); !ok {
+			return httpapi.InvalidParam("%q is no user id", u)
+		}
+	}
+	for _, s := range b.InitialState {
+		if s.Type == "" || len(s.Content) == 0 {
+			return httpapi.BadJSON("Each event of initial_state needs a type and a content")
+		}
+	}
+	return nil
+}
+
+// preset is the one asked for or, without one, what the visibility implies.
+func (b *createRoomBody) preset() string {
+	switch {
+	case b.Preset != "":
+		return b.Preset
+	case b.Visibility == "public":
+		return "public_chat"
+	}
+	return "private_chat"
+}
+
+// invitees are whom to invite, each once and not the creator.
+func (b *createRoomBody) invitees(creator string) []string {
+	seen := map[string]bool{creator: true}
+	var list []string
+	for _, u := range b.Invite {
+		if !seen[u] {
+			seen[u] = true
+			list = append(list, u)
+		}
+	}
+	return list
+}

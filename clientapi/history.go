@@ -1,0 +1,185 @@
+package clientapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"hearth/internal/filter"
+	"hearth/internal/httpapi"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+func (a *API) historyRoutes() []httpapi.Route {
+	return []httpapi.Route{
+		{Method: "GET", Path: "/rooms/{roomId}/messages", Handle: a.getMessages},
+		{Method: "GET", Path: "/rooms/{roomId}/event/{eventId}", Handle: a.getEvent},
+		{Method: "GET", Path: "/rooms/{roomId}/context/{eventId}", Handle: a.getContext},
+	}
+}
+
+const (
+	// defaultPage and maxPage are how many events a page of history has.
+	defaultPage = 10
+	maxPage     = 1000
+	// maxScan bounds the events that are read for one page, so that a filter that
+	// matches next to nothing doesn't read a whole room at once.
+	maxScan = 5000
+)
+
+// history is one reader's view of a room's past.
+type history struct {
+	a      *API
+	v      *roomserver.View
+	vis    *roomserver.Visibility
+	filter *filter.RoomEvents
+	to     roomserver.Reader
+}
+
+// history opens the past of the room in the path: for who is or was in it, and
+// for everyone where the room is world-readable. What they may see of it is
+// decided event by event.
+func (a *API) history(r *http.Request, u *httpapi.Requester) (*history, error) {
+	v, err := a.view(r)
+	if err != nil {
+		return nil, err
+	}
+	vis, err := a.rooms.Visibility(r.Context(), v, u.UserID)
+	if err != nil {
+		return nil, err
+	}
+	if v.Membership(u.UserID) != "join" && !vis.MayPeek() {
+		forgotten, err := a.db.HasForgotten(r.Context(), v.Room.NID, u.UserID)
+		if err != nil {
+			return nil, err
+		}
+		if forgotten || !vis.WasIn() {
+			return nil, notInRoom()
+		}
+	}
+	f, err := filter.ParseRoomEvents(r.URL.Query().Get("filter"))
+	if err != nil {
+		return nil, httpapi.BadJSON("The filter is invalid: %v", err)
+	}
+	return &history{a: a, v: v, vis: vis, filter: f, to: reader(u)}, nil
+}
+
+// limit reads a page's size.
+func limit(r *http.Request) (int, error) {
+	text := r.URL.Query().Get("limit")
+	if text == "" {
+		return defaultPage, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 {
+		return 0, httpapi.InvalidParam("limit must be a number that isn't negative")
+	}
+	return min(n, maxPage), nil
+}
+
+// page reads up to n events that the reader may see and the filter lets pass,
+// from read, which returns the next events after a place. It returns the place
+// where reading ended and whether there is more.
+func (h *history) page(n int, from storage.Place, read func(from storage.Place, n int) ([]*storage.Event, error)) (events []*storage.Event, end storage.Place, more bool, err error) {
+	end = from
+	if n == 0 {
+		return nil, end, true, nil
+	}
+	for scanned := 0; scanned < maxScan; {
+		ask := max(n-len(events), 1)
+		if scanned > 0 {
+			ask = max(ask, 100)
+		}
+		batch, err := read(end, ask)
+		if err != nil {
+			return nil, end, false, err
+		}
+		for i, e := range batch {
+			end = e.Place
+			if h.vis.CanSee(e) && h.filter.Matches(e) {
+				events = append(events, e)
+			}
+			if len(events) == n {
+				return events, end, i+1 < len(batch) || len(batch) == ask, nil
+			}
+		}
+		if len(batch) < ask {
+			return events, end, false, nil
+		}
+		scanned += len(batch)
+	}
+	return events, end, true, nil
+}
+
+func (h *history) backwards(ctx context.Context, n int, before, floor storage.Place) ([]*storage.Event, storage.Place, bool, error) {
+	return h.page(n, before, func(from storage.Place, n int) ([]*storage.Event, error) {
+		return h.a.db.TimelineBefore(ctx, h.v.Room.NID, from, floor, n)
+	})
+}
+
+func (h *history) forwards(ctx context.Context, n int, after, ceiling storage.Place) ([]*storage.Event, storage.Place, bool, error) {
+	return h.page(n, after, func(from storage.Place, n int) ([]*storage.Event, error) {
+		return h.a.db.TimelineAfter(ctx, h.v.Room.NID, from, ceiling, n)
+	})
+}
+
+// events appends the events to an answer.
+func (h *history) append(ctx context.Context, b []byte, events []*storage.Event) ([]byte, error) {
+	return h.a.appendEvents(ctx, b, events, h.vis, h.to)
+}
+
+// memberEvents returns the member events in state of those who sent the events,
+// as lazy loading wants them.
+func (h *history) memberEvents(ctx context.Context, state storage.StateMap, events []*storage.Event) ([]*storage.Event, error) {
+	senders := map[string]bool{}
+	for _, e := range events {
+		senders[e.Sender] = true
+	}
+	var nids []int64
+	for sender := range senders {
+		if entry, ok := state.Get(storage.StateTuple{Type: "m.room.member", StateKey: sender}); ok {
+			nids = append(nids, entry.EventNID)
+		}
+	}
+	byNID, err := h.a.rooms.Events(ctx, nids)
+	if err != nil {
+		return nil, err
+	}
+	var members []*storage.Event
+	for _, nid := range nids {
+		if e := byNID[nid]; e != nil {
+			members = append(members, e)
+		}
+	}
+	return members, nil
+}
+
+// visibleEvent returns the event in the path, if the reader may see it.
+func (h *history) visibleEvent(r *http.Request) (*storage.Event, error) {
+	e, err := h.a.rooms.EventByID(r.Context(), h.v.Room.ID, httpapi.Var(r, "eventId"))
+	if errors.Is(err, storage.ErrNotFound) || err == nil && (e.Flags != 0 || !h.vis.CanSee(e)) {
+		return nil, httpapi.NotFound("There is no such event")
+	}
+	return e, err
+}
+
+// getEvent answers GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid
+func (a *API) getEvent(r *http.Request, u *httpapi.Requester) (any, error) {
+	h, err := a.history(r, u)
+	if err != nil {
+		return nil, err
+	}
+	e, err := h.visibleEvent(r)
+	if err != nil {
+		return nil, err
+	}
+	b, err := h.append(r.Context(), nil, []*storage.Event{e})
+	if err != nil {
+		return nil, err
+	}
+	return httpapi.Raw(b[1 : len(b)-1]), nil
+}

@@ -1,0 +1,56 @@
+package clientapi
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"hearth/internal/httpapi"
+	"hearth/roomserver"
+)
+
+func (a *API) sendRoutes() []httpapi.Route {
+	return []httpapi.Route{
+		{Method: "PUT", Path: "/rooms/{roomId}/send/{eventType}/{txnId}", Rate: httpapi.RateMessage, Handle: a.putSend},
+		{Method: "PUT", Path: "/rooms/{roomId}/redact/{eventId}/{txnId}", Rate: httpapi.RateMessage, Handle: a.putRedact},
+	}
+}
+
+// eventID is the answer of everything that sends one event.
+type eventID struct {
+	EventID string `json:"event_id"`
+}
+
+// putSend answers PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
+func (a *API) putSend(r *http.Request, u *httpapi.Requester) (any, error) {
+	content, err := httpapi.ReadJSON(r)
+	if err != nil {
+		return nil, err
+	}
+	id, err := a.rooms.Send(r.Context(), roomserver.EventRequest{
+		RoomID: httpapi.Var(r, "roomId"), Sender: u.UserID, Type: httpapi.Var(r, "eventType"), Content: content,
+		DeviceID: u.DeviceID, TxnID: httpapi.Var(r, "txnId"), Endpoint: "send",
+	})
+	return eventID{id}, err
+}
+
+// putRedact answers PUT /_matrix/client/v3/rooms/{roomId}/redact/{eventId}/{txnId}.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidredacteventidtxnid
+func (a *API) putRedact(r *http.Request, u *httpapi.Requester) (any, error) {
+	content := map[string]json.RawMessage{}
+	if err := httpapi.DecodeOptionalJSON(r, &content); err != nil {
+		return nil, err
+	}
+	delete(content, "redacts")
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return nil, httpapi.BadJSON("The content can't be written as JSON: %v", err)
+	}
+	id, err := a.rooms.Send(r.Context(), roomserver.EventRequest{
+		RoomID: httpapi.Var(r, "roomId"), Sender: u.UserID, Type: "m.room.redaction", Content: raw,
+		Redacts: httpapi.Var(r, "eventId"), DeviceID: u.DeviceID, TxnID: httpapi.Var(r, "txnId"), Endpoint: "redact",
+	})
+	return eventID{id}, err
+}

@@ -1,0 +1,144 @@
+package clientapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/tidwall/gjson"
+
+	"hearth/internal/httpapi"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+func (a *API) stateRoutes() []httpapi.Route {
+	const byType, byKey = "/rooms/{roomId}/state/{eventType}", "/rooms/{roomId}/state/{eventType}/{stateKey}"
+	return []httpapi.Route{
+		{Method: "GET", Path: "/rooms/{roomId}/state", Handle: a.getState},
+		{Method: "GET", Path: byType, Handle: a.getStateEvent},
+		{Method: "GET", Path: byType + "/", Handle: a.getStateEvent},
+		{Method: "GET", Path: byKey, Handle: a.getStateEvent},
+		{Method: "PUT", Path: byType, Rate: httpapi.RateMessage, Handle: a.putState},
+		{Method: "PUT", Path: byType + "/", Rate: httpapi.RateMessage, Handle: a.putState},
+		{Method: "PUT", Path: byKey, Rate: httpapi.RateMessage, Handle: a.putState},
+	}
+}
+
+// getState answers GET /_matrix/client/v3/rooms/{roomId}/state.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate
+func (a *API) getState(r *http.Request, u *httpapi.Requester) (any, error) {
+	_, state, err := a.readable(r, u.UserID)
+	if err != nil {
+		return nil, err
+	}
+	events, err := a.stateEvents(r.Context(), state, nil)
+	if err != nil {
+		return nil, err
+	}
+	b, err := a.appendEvents(r.Context(), nil, events, nil, reader(u))
+	return httpapi.Raw(b), err
+}
+
+// getStateEvent answers GET /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstateeventtypestatekey
+func (a *API) getStateEvent(r *http.Request, u *httpapi.Requester) (any, error) {
+	_, state, err := a.readable(r, u.UserID)
+	if err != nil {
+		return nil, err
+	}
+	format := r.URL.Query().Get("format")
+	if format != "" && format != "content" && format != "event" {
+		return nil, httpapi.InvalidParam("format must be content or event")
+	}
+	tuple := storage.StateTuple{Type: httpapi.Var(r, "eventType"), StateKey: httpapi.Var(r, "stateKey")}
+	entry, ok := state.Get(tuple)
+	if !ok {
+		return nil, httpapi.NotFound("The room has no such state")
+	}
+	byNID, err := a.rooms.Events(r.Context(), []int64{entry.EventNID})
+	if err != nil {
+		return nil, err
+	}
+	e := byNID[entry.EventNID]
+	if format != "event" {
+		return httpapi.Raw(gjson.GetBytes(e.JSON, "content").Raw), nil
+	}
+	related, err := a.rooms.Related(r.Context(), []*storage.Event{e})
+	return httpapi.Raw(roomserver.AppendClientEvent(nil, e, related, reader(u))), err
+}
+
+// putState answers PUT /_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidstateeventtypestatekey
+func (a *API) putState(r *http.Request, u *httpapi.Requester) (any, error) {
+	content, err := httpapi.ReadJSON(r)
+	if err != nil {
+		return nil, err
+	}
+	eventType, stateKey, roomID := httpapi.Var(r, "eventType"), httpapi.Var(r, "stateKey"), httpapi.Var(r, "roomId")
+	if eventType == "m.room.canonical_alias" && stateKey == "" {
+		if err := a.checkCanonicalAlias(r, roomID, gjson.ParseBytes(content)); err != nil {
+			return nil, err
+		}
+	}
+	id, err := a.rooms.Send(r.Context(), roomserver.EventRequest{
+		RoomID: roomID, Sender: u.UserID, Type: eventType, StateKey: &stateKey, Content: content,
+	})
+	return eventID{id}, err
+}
+
+// checkCanonicalAlias refuses aliases that don't point to the room, unless the
+// room names them already.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
+func (a *API) checkCanonicalAlias(r *http.Request, roomID string, content gjson.Result) error {
+	known, err := a.canonicalAliases(r.Context(), roomID)
+	if err != nil {
+		return err
+	}
+	for _, alias := range aliasesIn(content) {
+		if alias == "" || slices.Contains(known, alias) {
+			continue
+		}
+		if _, _, ok := splitID(alias, '#'); !ok {
+			return httpapi.InvalidParam("%q is no room alias", alias)
+		}
+		found, err := a.db.GetAlias(r.Context(), alias)
+		if errors.Is(err, storage.ErrNotFound) || err == nil && found.RoomID != roomID {
+			return httpapi.New(http.StatusBadRequest, "M_BAD_ALIAS", "%s doesn't point to this room", alias)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// aliasesIn are the aliases that an m.room.canonical_alias names.
+func aliasesIn(content gjson.Result) []string {
+	list := []string{content.Get("alias").Str}
+	for _, alt := range content.Get("alt_aliases").Array() {
+		list = append(list, alt.Str)
+	}
+	return list
+}
+
+// canonicalAliases are those that the room's state names.
+func (a *API) canonicalAliases(ctx context.Context, roomID string) ([]string, error) {
+	v, err := a.rooms.View(ctx, roomID)
+	if errors.Is(err, roomserver.ErrUnknownRoom) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	e, err := a.rooms.StateEvent(ctx, v, "m.room.canonical_alias", "")
+	if err != nil || e == nil {
+		return nil, err
+	}
+	return aliasesIn(gjson.GetBytes(e.JSON, "content")), nil
+}

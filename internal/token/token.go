@@ -1,0 +1,98 @@
+// Package token reads and writes the opaque tokens that tell where a client
+// stands: in its /sync, and in a room's timeline.
+package token
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+
+	"hearth/storage"
+)
+
+// ErrInvalid is returned for text that isn't a token of this server's.
+var ErrInvalid = errors.New("not a valid token")
+
+// Sync is where a client's /sync stands: s<position>_<typing serial>.
+type Sync struct {
+	Position storage.Position
+	// Typing is the serial of the newest typing notification; it grows over restarts.
+	Typing int64
+}
+
+// ParseSync reads what Sync.String has written, or returns ErrInvalid.
+func ParseSync(s string) (Sync, error) {
+	position, typing, err := parse(s, 's')
+	return Sync{Position: position, Typing: typing}, err
+}
+
+// String implements fmt.Stringer.
+func (t Sync) String() string { return string(t.Append(nil)) }
+
+// Append appends the token's text to b.
+func (t Sync) Append(b []byte) []byte { return appendToken(b, 's', t.Position, t.Typing) }
+
+// Gap is a point of a room's timeline, between two events: t<position>_<sub>.
+// Going backwards from it come the events at or before After, going forwards
+// those behind After.
+type Gap struct{ After storage.Place }
+
+// Before is the gap just before the event at p: what precedes it, also if it is
+// only backfilled later, is on the near side.
+func Before(p storage.Place) Gap {
+	return Gap{storage.Place{Position: p.Position, Sub: p.Sub - 1}}
+}
+
+// After is the gap just after the event at p.
+func After(p storage.Place) Gap { return Gap{p} }
+
+// ParseGap reads what Gap.String has written. It takes a /sync token as well: the
+// gap after everything that sync had seen.
+func ParseGap(s string) (Gap, error) {
+	if strings.HasPrefix(s, "s") {
+		t, err := ParseSync(s)
+		return Gap{storage.Place{Position: t.Position}}, err
+	}
+	position, sub, err := parse(s, 't')
+	if err != nil || sub < math.MinInt32 || sub >= math.MaxInt32 {
+		return Gap{}, ErrInvalid
+	}
+	return Gap{storage.Place{Position: position, Sub: int32(sub)}}, nil
+}
+
+// Next is the first place behind the gap: what storage.DB.TimelineBefore wants as
+// its exclusive end, as TimelineAfter wants After as its exclusive beginning.
+func (g Gap) Next() storage.Place {
+	return storage.Place{Position: g.After.Position, Sub: g.After.Sub + 1}
+}
+
+// String implements fmt.Stringer.
+func (g Gap) String() string { return string(g.Append(nil)) }
+
+// Append appends the token's text to b.
+func (g Gap) Append(b []byte) []byte {
+	return appendToken(b, 't', g.After.Position, int64(g.After.Sub))
+}
+
+func parse(s string, kind byte) (position, second int64, err error) {
+	if len(s) == 0 || s[0] != kind {
+		return 0, 0, ErrInvalid
+	}
+	first, rest, ok := strings.Cut(s[1:], "_")
+	position, err = strconv.ParseInt(first, 10, 64)
+	if !ok || err != nil || position < 0 {
+		return 0, 0, ErrInvalid
+	}
+	if second, err = strconv.ParseInt(rest, 10, 64); err != nil {
+		return 0, 0, ErrInvalid
+	}
+	return position, second, nil
+}
+
+func appendToken(b []byte, kind byte, position, second int64) []byte {
+	b = append(b, kind)
+	b = strconv.AppendInt(b, position, 10)
+	b = append(b, '_')
+	return strconv.AppendInt(b, second, 10)
+}

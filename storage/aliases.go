@@ -1,0 +1,57 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// Alias is a local name for a room.
+type Alias struct {
+	Alias   string
+	RoomID  string
+	Creator string
+}
+
+// GetAlias returns an alias, or ErrNotFound.
+func (db *DB) GetAlias(ctx context.Context, alias string) (*Alias, error) {
+	a := Alias{Alias: alias}
+	err := db.scanRow(ctx, `
+		SELECT r.room_id, a.creator FROM room_aliases a JOIN rooms r ON r.nid = a.room_nid WHERE a.alias = $1`,
+		[]any{alias}, &a.RoomID, &a.Creator)
+	return &a, notFound("reading an alias", err)
+}
+
+// CreateAlias makes an alias point to a room. An alias that is taken is an error
+// for which IsUniqueViolation reports true.
+func (db *DB) CreateAlias(ctx context.Context, room int64, a Alias) error {
+	if _, err := db.exec(ctx, `INSERT INTO room_aliases (alias, room_nid, creator) VALUES ($1, $2, $3)`, a.Alias, room, a.Creator); err != nil {
+		return fmt.Errorf("making an alias: %w", err)
+	}
+	return nil
+}
+
+// DeleteAlias removes an alias, or returns ErrNotFound.
+func (db *DB) DeleteAlias(ctx context.Context, alias string) error {
+	n, err := db.exec(ctx, `DELETE FROM room_aliases WHERE alias = $1`, alias)
+	if err != nil {
+		return fmt.Errorf("removing an alias: %w", err)
+	}
+	if n == 0 {
+		return ErrNotFound
+	}
+	return nil
+}
+
+// maxAliases bounds the aliases that are listed for a room.
+const maxAliases = 1000
+
+// RoomAliases returns a room's aliases in order.
+func (db *DB) RoomAliases(ctx context.Context, room int64) ([]string, error) {
+	rows, err := db.query(ctx, `SELECT alias FROM room_aliases WHERE room_nid = $1 ORDER BY alias LIMIT $2`, room, maxAliases)
+	list, err := collect(rows, err, func(r *sql.Rows) (s string, err error) { return s, r.Scan(&s) })
+	if err != nil {
+		return nil, fmt.Errorf("reading a room's aliases: %w", err)
+	}
+	return list, nil
+}
