@@ -49,35 +49,32 @@ func (p *Plan) Run(ctx context.Context) (*Table, error) {
 	return t, nil
 }
 
-// measure runs every scenario once. After one that did not finish the server
-// is started anew, for it may not have survived.
-func (p *Plan) measure(ctx context.Context, s *Server, t *Table) (err error) {
-	for i := 0; i < len(p.Scenarios) && err == nil; {
+// measure runs every scenario once, each on a server that was just started.
+func (p *Plan) measure(ctx context.Context, s *Server, t *Table) error {
+	for _, name := range p.Scenarios {
 		if err := s.start(ctx); err != nil {
 			return err
 		}
-		for finished := true; finished && i < len(p.Scenarios) && err == nil; i++ {
-			finished, err = p.scenario(ctx, s, p.Scenarios[i], t)
-		}
+		err := p.scenario(ctx, s, name, t)
 		if stop := s.stop(); stop != nil {
 			p.Log("%v", stop)
 		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
-func (p *Plan) scenario(ctx context.Context, s *Server, name string, t *Table) (finished bool, err error) {
+func (p *Plan) scenario(ctx context.Context, s *Server, name string, t *Table) error {
 	env, err := s.env(ctx, p.Options, p.Log)
 	if err != nil {
-		return false, err
+		return err
 	}
-	finished = true
-	err = env.Run(ctx, []string{name}, func(r scenario.Result) {
-		finished = finished && r.Error == ""
+	return env.Run(ctx, []string{name}, func(r scenario.Result) {
 		t.add(s.Name, &r)
 		p.Report(s.Name, &r)
 	})
-	return finished, err
 }
 
 // starts times the server's start on what is now a populated database, and for

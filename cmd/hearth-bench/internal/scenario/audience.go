@@ -21,11 +21,16 @@ type audience struct {
 	failure atomic.Pointer[error] // the first reader's that failed
 }
 
+func newAudience(ctx context.Context, n int) *audience {
+	a := &audience{readers: make([]*reader, n)}
+	a.ctx, a.stop = context.WithCancelCause(ctx)
+	return a
+}
+
 // gather makes a reader of each account, up to date, that follows the rooms
 // which follow gives for it.
 func (e *Env) gather(ctx context.Context, accounts []matrix.Account, follow func(i int) map[string]*check.Ledger) (*audience, error) {
-	a := &audience{readers: make([]*reader, len(accounts))}
-	a.ctx, a.stop = context.WithCancelCause(ctx)
+	a := newAudience(ctx, len(accounts))
 	err := e.each(ctx, len(accounts), preparing, func(c *matrix.Client, i int) error {
 		var d matrix.Delta
 		c.Account = accounts[i]

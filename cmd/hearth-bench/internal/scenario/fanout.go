@@ -74,13 +74,11 @@ func (e *Env) speak(ctx context.Context, s *sender, a *audience, spread *spread,
 	if err := spread.await(ctx, a, 0); err != nil {
 		return err
 	}
-	var t tally
-	first := s.seq
-	w, delivered, err := e.paced(ctx, s, &t, spread, rate)
+	t := spread.tally
+	w, first, last, err := e.paced(ctx, s, t, rate)
 	if err != nil {
 		return err
 	}
-	last := s.seq
 	if err := endRoom(s.client, s.room, s.ledger); err != nil {
 		return err
 	}
@@ -88,19 +86,20 @@ func (e *Env) speak(ctx context.Context, s *sender, a *audience, spread *spread,
 		r.note("%v", err)
 	}
 	spread.report(r, first, last)
-	r.add("delivered", "events/s", float64(delivered)/w.seconds())
+	r.add("delivered", "events/s", float64(spread.delivered.Load())/w.seconds())
 	r.add("rate", "messages/s", float64(t.measured.Load())/w.seconds())
 	r.add("send p99", "ms", milliseconds(t.latency.Quantile(0.99)))
 	r.perMessage(w.from, w.to, t.measured.Load())
 	r.cores(w.from, w.to)
-	r.failures(&t)
+	r.failures(t)
 	verdict, err := a.judge(map[string]*matrix.Client{s.room: s.client}, r)
 	r.judge(verdict)
 	return err
 }
 
-// paced sends at a rate while it measures, and counts the deliveries.
-func (e *Env) paced(ctx context.Context, s *sender, t *tally, spread *spread, rate float64) (w window, delivered int64, err error) {
+// paced sends at a rate while it measures, and returns which messages were sent
+// during the measurement: from first up to, without, last.
+func (e *Env) paced(ctx context.Context, s *sender, t *tally, rate float64) (w window, first, last int, err error) {
 	var stop atomic.Bool
 	done := make(chan struct{})
 	go func() {
@@ -117,16 +116,20 @@ func (e *Env) paced(ctx context.Context, s *sender, t *tally, spread *spread, ra
 					due = plan // the server's answer came too late for the plan
 				}
 			}
+			if t.recording.Load() {
+				if last == 0 {
+					first = s.seq
+				}
+				last = s.seq + 1
+			}
 			if err := t.send(s, due); err != nil {
 				wait, _ := matrix.RetryAfter(err)
 				_ = sleep(ctx, min(max(wait, 10*time.Millisecond), 5*time.Second))
 			}
 		}
 	}()
-	before := spread.delivered.Load()
 	w, err = e.measure(ctx, t)
-	delivered = spread.delivered.Load() - before
 	stop.Store(true)
 	<-done
-	return w, delivered, err
+	return w, first, last, err
 }

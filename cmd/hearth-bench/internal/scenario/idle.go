@@ -3,10 +3,11 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"sync"
 	"time"
 
-	"hearth/cmd/hearth-bench/internal/check"
 	"hearth/cmd/hearth-bench/internal/matrix"
 )
 
@@ -28,11 +29,7 @@ func runIdle(ctx context.Context, e *Env, report func(Result)) error {
 }
 
 func (e *Env) idleCase(ctx context.Context, n int, r *Result) error {
-	crowd, err := e.accounts(ctx, "crowd", n)
-	if err != nil {
-		return err
-	}
-	a, err := e.gather(ctx, crowd, func(int) map[string]*check.Ledger { return nil })
+	a, err := e.idlers(ctx, n)
 	if err != nil {
 		return err
 	}
@@ -69,6 +66,62 @@ func (e *Env) idleCase(ctx context.Context, n int, r *Result) error {
 	r.cores(from, to)
 	r.add("polls", "1/s", float64(n)/e.Poll.Seconds())
 	return a.failed()
+}
+
+// idleRoom is how many idle users share a room, in which nothing happens.
+const idleRoom = 20
+
+// idlers returns readers that are up to date. Their tokens are remembered, so
+// that against a server that was just started memory is not that of first syncs.
+func (e *Env) idlers(ctx context.Context, n int) (*audience, error) {
+	users, err := e.accounts(ctx, "idler", n)
+	if err != nil {
+		return nil, err
+	}
+	err = e.each(ctx, (n+idleRoom-1)/idleRoom, preparing, func(_ *matrix.Client, i int) error {
+		group := users[i*idleRoom : min(n, (i+1)*idleRoom)]
+		room, err := e.room(ctx, fmt.Sprintf("idle-%d", i), group[0])
+		if err != nil {
+			return err
+		}
+		return e.fill(ctx, room, group)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e.gatherFrom(ctx, users)
+}
+
+// gatherFrom makes readers that go on from the remembered tokens, and remembers
+// those that are missing.
+func (e *Env) gatherFrom(ctx context.Context, users []matrix.Account) (*audience, error) {
+	a := newAudience(ctx, len(users))
+	since := make(map[string]string, len(users))
+	var mu sync.Mutex
+	err := e.each(a.ctx, len(users), preparing, func(c *matrix.Client, i int) error {
+		token := e.state.since(users[i].UserID)
+		if token == "" {
+			var d matrix.Delta
+			c.Account = users[i]
+			if err := c.LiveSync("", 0, &d); err != nil {
+				return err
+			}
+			token = string(d.Next)
+		}
+		a.readers[i] = newReader(e.client(a.ctx, users[i]), token)
+		mu.Lock()
+		defer mu.Unlock()
+		since[users[i].UserID] = token
+		return nil
+	})
+	if err == nil {
+		err = e.state.update(func() { maps.Copy(e.state.Since, since) })
+	}
+	if err != nil {
+		a.leave()
+		return nil, err
+	}
+	return a, nil
 }
 
 // idle makes everybody wait, again and again, until the audience leaves.

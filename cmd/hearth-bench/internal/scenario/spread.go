@@ -16,21 +16,24 @@ const maxSpread = 1 << 20
 // spread follows the messages of one sender to each of its readers.
 type spread struct {
 	readers   int
+	tally     *tally // of the sender: deliveries count while it records
 	delivered atomic.Int64
 	each      stats.Histogram // latency of every delivery
 	reached   [maxSpread]atomic.Int32
 	last      [maxSpread]atomic.Int64 // latency of the slowest delivery so far
 }
 
-func newSpread(readers int) *spread { return &spread{readers: readers} }
+func newSpread(readers int) *spread { return &spread{readers: readers, tally: &tally{}} }
 
 func (s *spread) saw(m check.Mark, at time.Duration) {
 	if m.Seq >= maxSpread {
 		return
 	}
 	took := int64(at - m.Sent)
-	s.delivered.Add(1)
-	s.each.Record(time.Duration(took))
+	if s.tally.recording.Load() {
+		s.delivered.Add(1)
+		s.each.Record(time.Duration(took))
+	}
 	for old := s.last[m.Seq].Load(); took > old; old = s.last[m.Seq].Load() {
 		if s.last[m.Seq].CompareAndSwap(old, took) {
 			break

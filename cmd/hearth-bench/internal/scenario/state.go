@@ -23,6 +23,7 @@ type state struct {
 	Tag      string                      `json:"tag"` // part of every name, unlike any other run's
 	Accounts map[string][]matrix.Account `json:"accounts"`
 	Rooms    map[string]*room            `json:"rooms"`
+	Since    map[string]string           `json:"since"` // of idle users: a token of /sync
 }
 
 // room is a prepared room.
@@ -54,7 +55,7 @@ func loadState(path string) (*state, error) {
 
 func (s *state) reset() {
 	s.Tag = strconv.FormatInt(time.Now().UnixMilli(), 36)
-	s.Accounts, s.Rooms = map[string][]matrix.Account{}, map[string]*room{}
+	s.Accounts, s.Rooms, s.Since = map[string][]matrix.Account{}, map[string]*room{}, map[string]string{}
 }
 
 // update changes the state and writes it down.
@@ -88,4 +89,10 @@ func (s *state) room(name string) *room {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.Rooms[name]
+}
+
+func (s *state) since(userID string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Since[userID]
 }
