@@ -1,10 +1,6 @@
 package roomserver
 
-import (
-	"context"
-
-	"hearth/storage"
-)
+import "hearth/storage"
 
 // historyKey names a history as of two pieces of state: while they are current,
 // what was read of their past stays true.
@@ -23,35 +19,6 @@ type Visibility struct {
 	settings    []storage.ValueSince
 	current     string // the user's membership now
 	setting     string // the visibility now
-}
-
-// Visibility returns what the user may see of the room's past. An empty userID
-// stands for somebody who was never in it.
-func (s *Server) Visibility(ctx context.Context, v *View, userID string) (*Visibility, error) {
-	member, _ := v.Entry("m.room.member", userID)
-	setting, _ := v.Entry("m.room.history_visibility", "")
-	key := historyKey{v.Room.NID, userID, member.EventNID, setting.EventNID}
-	if vis, ok := s.histories.GetIfPresent(key); ok {
-		return vis, nil
-	}
-	vis := &Visibility{userID: userID, current: member.Membership}
-	var err error
-	if member.EventNID != 0 {
-		if vis.memberships, err = s.db.MembershipHistory(ctx, v.Room.NID, userID); err != nil {
-			return nil, err
-		}
-	}
-	if setting.EventNID != 0 {
-		if vis.settings, err = s.db.HistoryVisibilityHistory(ctx, v.Room.NID); err != nil {
-			return nil, err
-		}
-	}
-	vis.setting = "shared"
-	if n := len(vis.settings); n > 0 {
-		vis.setting = knownVisibility(vis.settings[n-1].Value)
-	}
-	s.histories.Set(key, vis)
-	return vis, nil
 }
 
 // knownVisibility is the value itself, or shared for what the specification

@@ -13,34 +13,41 @@ type ValueSince struct {
 	Value string
 }
 
-// MembershipHistory returns how the user's membership of the room changed over
-// the timeline, oldest first.
-func (db *DB) MembershipHistory(ctx context.Context, room int64, userID string) ([]ValueSince, error) {
-	return db.stateValues(ctx, room, StateTuple{"m.room.member", userID}, "membership")
+// MembershipHistories returns how the user's membership of each room changed over
+// its timeline, oldest first.
+func (db *DB) MembershipHistories(ctx context.Context, rooms []int64, userID string) (map[int64][]ValueSince, error) {
+	return db.stateValues(ctx, rooms, StateTuple{"m.room.member", userID}, "membership")
 }
 
-// HistoryVisibilityHistory returns how the room's history visibility changed
-// over the timeline, oldest first.
-func (db *DB) HistoryVisibilityHistory(ctx context.Context, room int64) ([]ValueSince, error) {
-	return db.stateValues(ctx, room, StateTuple{"m.room.history_visibility", ""}, "history_visibility")
+// HistoryVisibilityHistories returns how each room's history visibility changed
+// over its timeline, oldest first.
+func (db *DB) HistoryVisibilityHistories(ctx context.Context, rooms []int64) (map[int64][]ValueSince, error) {
+	return db.stateValues(ctx, rooms, StateTuple{"m.room.history_visibility", ""}, "history_visibility")
 }
 
 // stateValues returns the changes of one member of the content of one piece of
 // state; events that leave it as it was, such as a new display name, are skipped.
-func (db *DB) stateValues(ctx context.Context, room int64, t StateTuple, member string) ([]ValueSince, error) {
+func (db *DB) stateValues(ctx context.Context, rooms []int64, t StateTuple, member string) (map[int64][]ValueSince, error) {
 	rows, err := db.query(ctx, `
-		SELECT position, sub, value FROM (
-			SELECT position, sub, value, lag(value) OVER (ORDER BY position, sub) AS before FROM (
-				SELECT position, sub, coalesce(json::json->'content'->>$4, '') AS value FROM events
-				WHERE room_nid = $1 AND type = $2 AND state_key = $3 AND position IS NOT NULL AND flags & 6 = 0
+		SELECT room_nid, position, sub, value FROM (
+			SELECT room_nid, position, sub, value,
+				lag(value) OVER (PARTITION BY room_nid ORDER BY position, sub) AS before
+			FROM (
+				SELECT room_nid, position, sub, coalesce(json::json->'content'->>$4, '') AS value FROM events
+				WHERE room_nid = ANY($1) AND type = $2 AND state_key = $3 AND position IS NOT NULL AND flags & 6 = 0
 			) AS every
-		) AS changes WHERE value IS DISTINCT FROM before ORDER BY position, sub`,
-		room, t.Type, t.StateKey, member)
-	list, err := collect(rows, err, func(r *sql.Rows) (v ValueSince, err error) {
-		return v, r.Scan(&v.Position, &v.Sub, &v.Value)
+		) AS changes WHERE value IS DISTINCT FROM before ORDER BY room_nid, position, sub`,
+		nids(rooms), t.Type, t.StateKey, member)
+	histories := map[int64][]ValueSince{}
+	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+		var room int64
+		var v ValueSince
+		err := r.Scan(&room, &v.Position, &v.Sub, &v.Value)
+		histories[room] = append(histories[room], v)
+		return struct{}{}, err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the history of %s: %w", t.Type, err)
 	}
-	return list, nil
+	return histories, nil
 }

@@ -1,0 +1,76 @@
+package filter
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+)
+
+// Sync narrows what /sync returns.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter
+type Sync struct {
+	EventFields []string   `json:"event_fields"`
+	EventFormat string     `json:"event_format"` // client or federation
+	Presence    RoomEvents `json:"presence"`
+	AccountData RoomEvents `json:"account_data"`
+	Room        struct {
+		Rooms        *[]string  `json:"rooms"`
+		NotRooms     []string   `json:"not_rooms"`
+		IncludeLeave bool       `json:"include_leave"`
+		State        RoomEvents `json:"state"`
+		Timeline     RoomEvents `json:"timeline"`
+		Ephemeral    RoomEvents `json:"ephemeral"`
+		AccountData  RoomEvents `json:"account_data"`
+	} `json:"room"`
+}
+
+// maxFields bounds event_fields.
+const maxFields = 100
+
+// ParseSync reads a filter given as JSON.
+func ParseSync(text []byte) (*Sync, error) {
+	var f Sync
+	if err := parse(text, &f); err != nil {
+		return nil, err
+	}
+	if f.EventFormat != "" && f.EventFormat != "client" && f.EventFormat != "federation" {
+		return nil, fmt.Errorf("event_format must be client or federation")
+	}
+	if len(f.EventFields) > maxFields {
+		return nil, fmt.Errorf("event_fields has more than %d entries", maxFields)
+	}
+	return &f, nil
+}
+
+// MatchesRoom reports whether the filter lets anything of the room pass.
+func (f *Sync) MatchesRoom(roomID string) bool {
+	return (f.Room.Rooms == nil || slices.Contains(*f.Room.Rooms, roomID)) && !slices.Contains(f.Room.NotRooms, roomID)
+}
+
+// MatchesPiece reports whether f lets something of the type from the sender pass
+// that isn't a room event.
+func (f *RoomEvents) MatchesPiece(eventType, sender string) bool {
+	return f.matchesTypeAndSender(eventType, sender)
+}
+
+// Fields keeps only the event_fields of an event given as JSON.
+func (f *Sync) Fields(event []byte) []byte {
+	if len(f.EventFields) == 0 {
+		return event
+	}
+	out := []byte("{}")
+	for _, path := range f.EventFields {
+		v := gjson.GetBytes(event, path)
+		if !v.Exists() {
+			continue
+		}
+		if next, err := sjson.SetRawBytes(out, path, json.RawMessage(v.Raw)); err == nil {
+			out = next
+		}
+	}
+	return out
+}

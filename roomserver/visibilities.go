@@ -1,0 +1,60 @@
+package roomserver
+
+import (
+	"context"
+
+	"hearth/storage"
+)
+
+// Visibilities is Visibility for many rooms, with a fixed number of queries.
+func (s *Server) Visibilities(ctx context.Context, views []*View, userID string) (map[int64]*Visibility, error) {
+	found := make(map[int64]*Visibility, len(views))
+	var missing []*View
+	var nids []int64
+	for _, v := range views {
+		if vis, ok := s.histories.GetIfPresent(historyKeyOf(v, userID)); ok {
+			found[v.Room.NID] = vis
+			continue
+		}
+		missing = append(missing, v)
+		nids = append(nids, v.Room.NID)
+	}
+	if len(missing) == 0 {
+		return found, nil
+	}
+	memberships, err := s.db.MembershipHistories(ctx, nids, userID)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := s.db.HistoryVisibilityHistories(ctx, nids)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range missing {
+		vis := newVisibility(v, userID, memberships[v.Room.NID], settings[v.Room.NID])
+		s.histories.Set(historyKeyOf(v, userID), vis)
+		found[v.Room.NID] = vis
+	}
+	return found, nil
+}
+
+// Visibility returns what the user may see of the room's past. An empty userID
+// stands for somebody who was never in it.
+func (s *Server) Visibility(ctx context.Context, v *View, userID string) (*Visibility, error) {
+	found, err := s.Visibilities(ctx, []*View{v}, userID)
+	return found[v.Room.NID], err
+}
+
+func historyKeyOf(v *View, userID string) historyKey {
+	member, _ := v.Entry("m.room.member", userID)
+	setting, _ := v.Entry("m.room.history_visibility", "")
+	return historyKey{v.Room.NID, userID, member.EventNID, setting.EventNID}
+}
+
+func newVisibility(v *View, userID string, memberships, settings []storage.ValueSince) *Visibility {
+	vis := &Visibility{userID: userID, current: v.Membership(userID), memberships: memberships, settings: settings, setting: "shared"}
+	if n := len(settings); n > 0 {
+		vis.setting = knownVisibility(settings[n-1].Value)
+	}
+	return vis
+}

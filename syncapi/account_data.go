@@ -1,0 +1,88 @@
+package syncapi
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"hearth/internal/httpapi"
+	"hearth/push"
+	"hearth/storage"
+)
+
+const (
+	// maxAccountData bounds a user's pieces of account data, and maxDataType the
+	// name of one, in bytes.
+	maxAccountData, maxDataType = 10_000, 255
+)
+
+// dataPath checks the path of a request for account data: one's own, and a room
+// id where there is one.
+func dataPath(r *http.Request, u *httpapi.Requester) (roomID string, err error) {
+	if httpapi.Var(r, "userId") != u.UserID {
+		return "", httpapi.Forbidden("Account data of others is theirs alone")
+	}
+	roomID = httpapi.Var(r, "roomId")
+	if roomID != "" && (roomID[0] != '!' || len(roomID) > 255) {
+		return "", httpapi.InvalidParam("%q is no room id", roomID)
+	}
+	return roomID, nil
+}
+
+// getAccountData answers GET /_matrix/client/v3/user/{userId}/account_data/{type}
+// and the same of a room.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3useruseridaccount_datatype
+func (a *API) getAccountData(r *http.Request, u *httpapi.Requester) (any, error) {
+	roomID, err := dataPath(r, u)
+	if err != nil {
+		return nil, err
+	}
+	dataType := httpapi.Var(r, "type")
+	if dataType == "m.push_rules" && roomID == "" {
+		return httpapi.Raw(push.DefaultRules(u.UserID)), nil
+	}
+	content, err := a.db.GetAccountData(r.Context(), u.UserID, roomID, dataType)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, httpapi.NotFound("There is no such account data")
+	}
+	return httpapi.Raw(content), err
+}
+
+// putAccountData answers PUT /_matrix/client/v3/user/{userId}/account_data/{type}
+// and the same of a room.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3useruseridaccount_datatype
+func (a *API) putAccountData(r *http.Request, u *httpapi.Requester) (any, error) {
+	var content map[string]json.RawMessage
+	body, err := httpapi.ReadJSON(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := httpapi.Unmarshal(body, &content); err != nil {
+		return nil, err
+	}
+	roomID, err := dataPath(r, u)
+	if err != nil {
+		return nil, err
+	}
+	dataType := httpapi.Var(r, "type")
+	switch {
+	case dataType == "m.fully_read", dataType == "m.push_rules":
+		return nil, httpapi.New(http.StatusMethodNotAllowed, "M_BAD_JSON", "%s is managed by the server", dataType)
+	case len(dataType) > maxDataType:
+		return nil, httpapi.InvalidParam("The type is longer than %d bytes", maxDataType)
+	}
+	return nil, a.setAccountData(r, storage.AccountData{UserID: u.UserID, RoomID: roomID, Type: dataType, Content: body})
+}
+
+func (a *API) setAccountData(r *http.Request, d storage.AccountData) error {
+	n, err := a.db.CountAccountData(r.Context(), d.UserID)
+	if err != nil {
+		return err
+	}
+	if n >= maxAccountData {
+		return httpapi.New(http.StatusBadRequest, "M_RESOURCE_LIMIT_EXCEEDED", "You have %d pieces of account data, the most there may be", n)
+	}
+	return a.db.Stream.Append(r.Context(), &storage.Change{AccountData: []storage.AccountData{d}})
+}

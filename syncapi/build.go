@@ -1,0 +1,238 @@
+package syncapi
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+
+	"hearth/push"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+// part is a joined room's share of the answer.
+type part struct {
+	*roomShot
+	timeline *timeline
+	state    []int64
+}
+
+// build writes the answer, and reports whether there was nothing to tell.
+func (q *request) build(ctx context.Context) (answer []byte, empty bool, err error) {
+	m, err := q.collect(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	if !q.initial && !q.fullState && len(m.joined)+len(m.others)+len(m.changed) == 0 && !m.account {
+		return q.finish(nil, m), true, nil
+	}
+	data, err := q.accountData(ctx, m)
+	if err != nil {
+		return nil, false, err
+	}
+	parts, err := q.parts(ctx, m)
+	if err != nil {
+		return nil, false, err
+	}
+	b := make([]byte, 0, 4096)
+	body := len(b)
+	b = q.appendAccountData(b, data)
+	b = q.appendPresence(b, m.changed)
+	if b, err = q.appendRooms(ctx, b, m, parts); err != nil {
+		return nil, false, err
+	}
+	return q.finish(b, m), len(b) == body, nil
+}
+
+// finish puts the token in front of the parts, which each begin with a comma.
+func (q *request) finish(parts []byte, m *moment) []byte {
+	b := append(make([]byte, 0, len(parts)+128), `{"next_batch":"`...)
+	b = append(m.token.Append(b), `","device_one_time_keys_count":{},"device_unused_fallback_key_types":[]`...)
+	return append(append(b, parts...), '}')
+}
+
+// parts prepares every joined room, with queries that don't grow with their number.
+func (q *request) parts(ctx context.Context, m *moment) ([]*part, error) {
+	if err := q.loadVisibilities(ctx, m); err != nil {
+		return nil, err
+	}
+	if err := q.loadTails(ctx, m); err != nil {
+		return nil, err
+	}
+	if err := q.loadReceipts(ctx, m); err != nil {
+		return nil, err
+	}
+	if err := q.loadUnread(ctx, m); err != nil {
+		return nil, err
+	}
+	parts := make([]*part, 0, len(m.joined))
+	for _, s := range m.joined {
+		p := &part{roomShot: s}
+		var err error
+		if p.timeline, err = q.timeline(ctx, m, s); err != nil {
+			return nil, err
+		}
+		if p.state, err = q.stateOf(ctx, m, s, p.timeline); err != nil {
+			return nil, err
+		}
+		parts = append(parts, p)
+	}
+	return parts, nil
+}
+
+// loadVisibilities finds out what the user may see, and which rooms are new to
+// the client rather than rooms whose member event merely changed.
+func (q *request) loadVisibilities(ctx context.Context, m *moment) error {
+	views := make([]*roomserver.View, len(m.joined))
+	for i, s := range m.joined {
+		views[i] = s.view
+	}
+	visible, err := q.api.rooms.Visibilities(ctx, views, q.u.id)
+	if err != nil {
+		return err
+	}
+	for _, s := range m.joined {
+		s.vis = visible[s.room.nid]
+		if s.newly && !q.initial {
+			s.newly = s.vis.MembershipAt(storage.Place{Position: q.since.Position}) != "join"
+		}
+	}
+	return nil
+}
+
+// loadReceipts reads the receipts that memory doesn't reach back to.
+func (q *request) loadReceipts(ctx context.Context, m *moment) error {
+	byFrom := map[storage.Position][]int64{}
+	for _, s := range m.joined {
+		if from := q.from(s); s.receiptsFrom > from || from == 0 {
+			byFrom[from] = append(byFrom[from], s.room.nid)
+		}
+	}
+	for from, nids := range byFrom {
+		found, err := q.api.db.RoomReceipts(ctx, nids, from)
+		if err != nil {
+			return err
+		}
+		for _, s := range m.joined {
+			if q.from(s) == from && (s.receiptsFrom > from || from == 0) {
+				s.receipts = found[s.room.nid]
+			}
+		}
+	}
+	return nil
+}
+
+// accountData reads what of the user's account data is new.
+func (q *request) accountData(ctx context.Context, m *moment) ([]storage.AccountData, error) {
+	if !m.account {
+		return nil, nil
+	}
+	all, err := q.api.db.AccountDataSince(ctx, q.u.id, q.since.Position)
+	if err != nil {
+		return nil, err
+	}
+	var global []storage.AccountData
+	rooms := map[string][]storage.AccountData{}
+	for _, d := range all {
+		if d.Position > m.token.Position && !q.initial {
+			continue // of the next sync
+		}
+		if d.RoomID == "" {
+			global = append(global, d)
+		} else {
+			rooms[d.RoomID] = append(rooms[d.RoomID], d)
+		}
+	}
+	q.attachRoomData(m, rooms)
+	if q.initial {
+		global = append(global, storage.AccountData{Type: "m.push_rules", Content: push.DefaultRules(q.u.id)})
+	}
+	return global, nil
+}
+
+// attachRoomData gives account data to its rooms, taking in those in which
+// nothing else is new.
+func (q *request) attachRoomData(m *moment, rooms map[string][]storage.AccountData) {
+	for _, s := range m.joined {
+		s.data = rooms[s.room.id]
+		delete(rooms, s.room.id)
+	}
+	h := q.api.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for roomID, data := range rooms {
+		r := h.byID[roomID]
+		if r == nil || r.view == nil || !q.filter.MatchesRoom(roomID) {
+			continue
+		}
+		membership, ok := q.u.memberships[r.nid]
+		if !ok || membership.Membership != "join" {
+			continue
+		}
+		unread, known := q.u.countUnread(r)
+		m.joined = append(m.joined, &roomShot{room: r, membership: membership, view: r.view, latest: q.since.Position,
+			receiptsFrom: q.since.Position, data: data, unread: unread, unreadKnown: known})
+	}
+}
+
+func (q *request) appendAccountData(b []byte, data []storage.AccountData) []byte {
+	return q.appendData(b, `,"account_data":{"events":[`, data, q.filter.AccountData.MatchesPiece)
+}
+
+// appendData appends account data under a name; nothing at all if there is none.
+func (q *request) appendData(b []byte, open string, data []storage.AccountData, matches func(eventType, sender string) bool) []byte {
+	start := len(b)
+	b = append(b, open...)
+	n := 0
+	for _, d := range data {
+		if !matches(d.Type, q.u.id) {
+			continue
+		}
+		if n > 0 {
+			b = append(b, ',')
+		}
+		n++
+		b = append(append(b, `{"content":`...), d.Content...)
+		b = append(appendJSON(append(b, `,"type":`...), d.Type), '}')
+	}
+	if n == 0 {
+		return b[:start]
+	}
+	return append(b, `]}`...)
+}
+
+func (q *request) appendPresence(b []byte, changed []storage.Presence) []byte {
+	start := len(b)
+	b = append(b, `,"presence":{"events":[`...)
+	n := 0
+	for _, p := range changed {
+		if !q.filter.Presence.MatchesPiece("m.presence", p.UserID) {
+			continue
+		}
+		if n > 0 {
+			b = append(b, ',')
+		}
+		n++
+		b = append(b, `{"type":"m.presence","sender":`...)
+		b = appendJSON(b, p.UserID)
+		b = append(b, `,"content":{"presence":"`...)
+		b = append(append(b, p.State...), `","currently_active":`...)
+		b = strconv.AppendBool(b, p.State == "online")
+		b = append(b, `,"last_active_ago":`...)
+		b = strconv.AppendInt(b, max(0, q.now.UnixMilli()-p.LastActiveTS), 10)
+		if p.StatusMsg != "" {
+			b = appendJSON(append(b, `,"status_msg":`...), p.StatusMsg)
+		}
+		b = append(b, `}}`...)
+	}
+	if n == 0 {
+		return b[:start]
+	}
+	return append(b, `]}`...)
+}
+
+// appendJSON appends a string as JSON.
+func appendJSON(b []byte, s string) []byte {
+	quoted, _ := json.Marshal(s) // a string always marshals
+	return append(b, quoted...)
+}

@@ -1,0 +1,183 @@
+package syncapi
+
+import (
+	"context"
+	"errors"
+
+	"hearth/internal/token"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+// appendOthers appends the rooms that the user isn't in: each in exactly one
+// section.
+func (q *request) appendOthers(ctx context.Context, b []byte, m *moment) ([]byte, error) {
+	var err error
+	for _, section := range []struct{ membership, name, state string }{
+		{"invite", "invite", "invite_state"}, {"knock", "knock", "knock_state"},
+	} {
+		b, err = appendSection(b, section.name, func(b []byte) ([]byte, error) {
+			for _, o := range m.others {
+				if o.Membership != section.membership {
+					continue
+				}
+				if b, err = q.appendStripped(ctx, b, o, section.state); err != nil {
+					return nil, err
+				}
+			}
+			return b, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return appendSection(b, "leave", func(b []byte) ([]byte, error) {
+		for _, o := range m.others {
+			if o.Membership != "leave" && o.Membership != "ban" || !q.showsLeft(o) {
+				continue
+			}
+			if b, err = q.appendLeft(ctx, b, o); err != nil {
+				return nil, err
+			}
+		}
+		return b, nil
+	})
+}
+
+// showsLeft reports whether a room that was left is shown: when that is news, and
+// otherwise only if the filter asks for archived rooms.
+func (q *request) showsLeft(o storage.Membership) bool {
+	if o.Forgotten {
+		return false
+	}
+	if !q.initial && o.Position > q.since.Position {
+		return true
+	}
+	return q.filter.Room.IncludeLeave && (q.initial || q.fullState)
+}
+
+// strippedTypes is the state that tells an invited user what the room is.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#stripped-state
+var strippedTypes = []string{"m.room.create", "m.room.name", "m.room.avatar", "m.room.topic", "m.room.join_rules",
+	"m.room.canonical_alias", "m.room.encryption"}
+
+func comma(b []byte) []byte {
+	if b[len(b)-1] != '{' && b[len(b)-1] != '[' {
+		b = append(b, ',')
+	}
+	return b
+}
+
+func (q *request) appendStripped(ctx context.Context, b []byte, o storage.Membership, name string) ([]byte, error) {
+	v, err := q.api.rooms.View(ctx, o.RoomID)
+	if err != nil {
+		return nil, err
+	}
+	var nids []int64
+	for _, t := range strippedTypes {
+		if e, ok := v.Entry(t, ""); ok {
+			nids = append(nids, e.EventNID)
+		}
+	}
+	for _, userID := range []string{o.Sender, q.u.id} {
+		if e, ok := v.Entry("m.room.member", userID); ok && (userID == q.u.id || o.Sender != q.u.id) {
+			nids = append(nids, e.EventNID)
+		}
+	}
+	events, err := q.api.rooms.Events(ctx, nids)
+	if err != nil {
+		return nil, err
+	}
+	b = append(appendJSON(comma(b), o.RoomID), `:{"`...)
+	b = append(append(b, name...), `":{"events":[`...)
+	for _, nid := range nids {
+		if e := events[nid]; e != nil {
+			b = roomserver.AppendStrippedEvent(comma(b), e)
+		}
+	}
+	return append(b, `]}}`...), nil
+}
+
+// appendLeft shows a room up to where the user left it, and nothing after.
+func (q *request) appendLeft(ctx context.Context, b []byte, o storage.Membership) ([]byte, error) {
+	v, err := q.api.rooms.View(ctx, o.RoomID)
+	if errors.Is(err, roomserver.ErrUnknownRoom) {
+		return b, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	vis, err := q.api.rooms.Visibility(ctx, v, q.u.id)
+	if err != nil {
+		return nil, err
+	}
+	s := &roomShot{room: &room{nid: o.RoomNID, id: o.RoomID}, view: v, vis: vis, membership: o, tailFrom: o.Position}
+	s.newly = q.initial || vis.MembershipAt(storage.Place{Position: q.since.Position}) != "join"
+	t := &timeline{start: storage.Place{Position: o.Position + 1}}
+	if t.entries, t.limited, err = q.readOlder(ctx, s, q.from(s), q.limit()); err != nil {
+		return nil, err
+	}
+	if len(t.entries) > 0 {
+		t.start = t.entries[0].event.Place
+	}
+	t.prev = token.Before(t.start)
+	p := &part{roomShot: s, timeline: t}
+	if p.state, err = q.stateOfLeft(ctx, s, t); err != nil {
+		return nil, err
+	}
+	state, stateRelated, err := q.stateEvents(ctx, map[int64][]int64{o.RoomNID: p.state})
+	if err != nil {
+		return nil, err
+	}
+	related, err := q.api.rooms.Related(ctx, eventsOf(t.entries))
+	if err != nil {
+		return nil, err
+	}
+	b = append(appendJSON(comma(b), o.RoomID), ':')
+	return q.appendLeftRoom(b, p, state, stateRelated, related), nil
+}
+
+func eventsOf(entries []*entry) []*storage.Event {
+	events := make([]*storage.Event, len(entries))
+	for i, e := range entries {
+		events[i] = e.event
+	}
+	return events
+}
+
+// stateOfLeft is the state block of a room that was left: as it was at the
+// timeline's start, or what changed since the token. Who was never in the room
+// (an invitation was rejected, say) is shown none.
+func (q *request) stateOfLeft(ctx context.Context, s *roomShot, t *timeline) ([]int64, error) {
+	state, err := q.api.rooms.ReadableState(ctx, s.view, q.u.id)
+	if err != nil || state == nil {
+		return nil, err
+	}
+	if s.newly || q.fullState {
+		s.view = &roomserver.View{Room: s.view.Room, State: state, Summary: s.view.Summary}
+	}
+	left := &moment{token: token.Sync{Position: s.membership.Position}}
+	return q.stateOf(ctx, left, s, t)
+}
+
+func (q *request) appendLeftRoom(b []byte, p *part, state map[int64]*storage.Event, stateRelated, related *roomserver.Related) []byte {
+	b = append(b, `{"timeline":{"events":[`...)
+	for _, e := range p.timeline.entries {
+		b = q.appendEntry(comma(b), e, related, p.vis)
+	}
+	b = append(b, `],"limited":`...)
+	if p.timeline.limited {
+		b = append(b, `true,"prev_batch":"`...)
+	} else {
+		b = append(b, `false,"prev_batch":"`...)
+	}
+	b = append(p.timeline.prev.Append(b), `"},"`...)
+	if q.stateAfter {
+		b = append(b, `state_after":{"events":[`...)
+	} else {
+		b = append(b, `state":{"events":[`...)
+	}
+	b = q.appendStateEvents(b, p.state, state, stateRelated)
+	return append(b, `]}}`...)
+}

@@ -1,0 +1,160 @@
+package syncapi
+
+import (
+	"context"
+	"sort"
+	"time"
+
+	"hearth/internal/token"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+// moment is what a request shows, collected under the hub's lock: all of it is of
+// one position of the stream.
+type moment struct {
+	token   token.Sync
+	joined  []*roomShot
+	others  []storage.Membership // invited, knocked, left
+	account bool
+	changed []storage.Presence
+}
+
+// roomShot is a room the user has joined, at the moment.
+type roomShot struct {
+	room       *room
+	membership storage.Membership
+	view       *roomserver.View
+	tail       []*entry
+	tailFrom   storage.Position
+	latest     storage.Position
+	receipts   []storage.Receipt
+	// receiptsFrom is from where on receipts are complete.
+	receiptsFrom storage.Position
+	typing       []string
+	typingNews   bool
+	unread       storage.Unread
+	unreadKnown  bool
+	// data is account data of the room.
+	data []storage.AccountData
+	// newly is whether the room is to be shown as new to the client.
+	newly bool
+	vis   *roomserver.Visibility
+}
+
+// collect loads what is missing in memory and takes the moment.
+func (q *request) collect(ctx context.Context) (*moment, error) {
+	for {
+		var m moment
+		missing := q.shoot(&m)
+		if len(missing) == 0 {
+			return &m, nil
+		}
+		if err := q.api.loadRooms(ctx, missing); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// shoot takes the moment and returns the rooms whose views have to be loaded first.
+func (q *request) shoot(m *moment) (missing []*room) {
+	h := q.api.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	m.token = token.Sync{Position: h.position, Typing: h.typingSerial.Load()}
+	since := q.since.Position
+	for nid, membership := range q.u.memberships {
+		if !q.filter.MatchesRoom(membership.RoomID) {
+			continue
+		}
+		if membership.Membership != "join" {
+			if membership.Position > since || q.initial || q.fullState {
+				m.others = append(m.others, membership)
+			}
+			continue
+		}
+		r := h.rooms[nid]
+		if r.view == nil {
+			missing = append(missing, r)
+			continue
+		}
+		if s := q.shootRoom(r, membership); s != nil {
+			m.joined = append(m.joined, s)
+		}
+	}
+	m.account = q.initial || q.u.accountData > since
+	m.changed = q.shootPresence()
+	return missing
+}
+
+// shootRoom returns the room if there may be anything new in it. What memory
+// doesn't know for certain is found out later.
+func (q *request) shootRoom(r *room, membership storage.Membership) *roomShot {
+	since := q.since.Position
+	s := &roomShot{room: r, membership: membership, latest: r.latest, tailFrom: r.tailFrom, receiptsFrom: r.receiptsFrom}
+	s.typingNews = r.typingSerial > q.since.Typing && (!q.initial || len(r.typing) > 0)
+	newReceipts := r.receiptsFrom > since
+	if i := sort.Search(len(r.receipts), func(i int) bool { return r.receipts[i].Position > since }); i < len(r.receipts) {
+		s.receipts = r.receipts[i:]
+		newReceipts = true
+	}
+	if !q.initial && !q.fullState && r.latest <= since && membership.Position <= since && !s.typingNews && !newReceipts {
+		return nil
+	}
+	s.view, s.tail = r.view, r.tail
+	s.newly = q.initial || membership.Position > since
+	if s.typingNews {
+		now := time.Now()
+		s.typing = []string{}
+		for userID, until := range r.typing {
+			if until.After(now) {
+				s.typing = append(s.typing, userID)
+			}
+		}
+		sort.Strings(s.typing)
+	}
+	s.unread, s.unreadKnown = q.u.countUnread(r)
+	return s
+}
+
+// shootPresence lists whose presence the user is to be told.
+func (q *request) shootPresence() []storage.Presence {
+	h := q.api.hub
+	if !h.o.PresenceEnabled {
+		return nil
+	}
+	var changed []storage.Presence
+	log := h.presenceLog
+	if q.initial || len(log) == maxPresenceLog && log[0].position > q.since.Position {
+		for _, p := range h.presence {
+			if q.shares(p.UserID) {
+				changed = append(changed, p)
+			}
+		}
+		return changed
+	}
+	seen := map[string]bool{}
+	for i := sort.Search(len(log), func(i int) bool { return log[i].position > q.since.Position }); i < len(log); i++ {
+		if id := log[i].userID; !seen[id] && q.shares(id) {
+			seen[id] = true
+			changed = append(changed, h.presence[id])
+		}
+	}
+	return changed
+}
+
+// shares reports whether the user shares a room with another.
+func (q *request) shares(other string) bool {
+	if other == q.u.id {
+		return true
+	}
+	for nid, m := range q.u.memberships {
+		if m.Membership != "join" {
+			continue
+		}
+		if r := q.api.hub.rooms[nid]; r.view != nil && r.view.Membership(other) == "join" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,238 @@
+package syncapi
+
+import (
+	"slices"
+	"time"
+
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+// follow takes over a committed batch. It runs on the stream's writer, before
+// anyone is told that their change is done.
+func (h *hub) follow(b *storage.Batch) {
+	h.mu.Lock()
+	for _, c := range b.Changes {
+		if c.Room != nil {
+			h.followRoom(c.Room)
+		}
+		for _, r := range c.Receipts {
+			h.followReceipt(r)
+		}
+		for _, d := range c.AccountData {
+			if u := h.users[d.UserID]; u != nil {
+				u.accountData = max(u.accountData, d.Position)
+				h.concerns(u, d.Position)
+			}
+		}
+		for _, p := range c.Presence {
+			h.followPresence(p)
+		}
+		for _, f := range c.Forgets {
+			if u := h.users[f.UserID]; u != nil {
+				if m, ok := u.memberships[f.RoomNID]; ok {
+					m.Forgotten = true
+					u.memberships[f.RoomNID] = m
+				}
+			}
+		}
+	}
+	h.position = b.Position
+	over := h.bytes > h.o.CacheBytes
+	h.mu.Unlock()
+	h.poke()
+	if over {
+		h.shrink()
+	}
+}
+
+func (h *hub) followRoom(c *storage.RoomChange) {
+	for _, m := range c.Memberships {
+		h.followMembership(m)
+	}
+	r := h.rooms[c.Room.NID]
+	if r == nil {
+		return
+	}
+	h.advance(r, c)
+	for i, e := range c.Events {
+		if e.Position != 0 && e.Flags == 0 {
+			h.appendTail(r, e, highlightsOf(c, i))
+		}
+	}
+	for _, redacted := range c.Redactions {
+		r.redact(redacted)
+	}
+	for u := range r.watchers {
+		h.concerns(u, r.latest)
+	}
+}
+
+// advance moves the room's view on.
+func (h *hub) advance(r *room, c *storage.RoomChange) {
+	v := &roomserver.View{Room: c.Room, State: c.StateAfter}
+	if c.Summary != nil {
+		v.Summary = *c.Summary
+	} else if r.view != nil {
+		v.Summary = r.view.Summary
+	}
+	if r.view != nil && r.view.Room.Version < c.Room.Version {
+		r.view = v
+	}
+	r.latest = max(r.latest, c.Room.LatestPosition)
+}
+
+func highlightsOf(c *storage.RoomChange, event int) []string {
+	var users []string
+	for _, hl := range c.Highlights {
+		if hl.Event == event {
+			users = append(users, hl.UserID)
+		}
+	}
+	return users
+}
+
+func (h *hub) appendTail(r *room, e *storage.Event, highlights []string) {
+	if len(r.tail) >= maxTail {
+		cut := len(r.tail) - minTail
+		r.tailFrom = r.tail[cut-1].event.Position
+		for _, old := range r.tail[:cut] {
+			h.grow(r, -old.size())
+		}
+		r.tail = slices.Clone(r.tail[cut:])
+	}
+	n := &entry{event: e, highlights: highlights}
+	r.tail = append(r.tail, n)
+	h.grow(r, n.size())
+}
+
+func (h *hub) grow(r *room, bytes int64) {
+	r.bytes += bytes
+	h.bytes += bytes
+}
+
+// size is about what an entry takes, rendered.
+func (e *entry) size() int64 { return int64(2*len(e.event.JSON) + 500) }
+
+// redact puts the redacted form of an event in its place in the tail.
+func (r *room) redact(redacted *storage.Event) {
+	r.unreadEpoch++
+	for i, old := range r.tail {
+		if old.event.NID == redacted.NID {
+			r.tail = slices.Clone(r.tail) // readers may hold the old one
+			shown := *redacted
+			shown.Place = old.event.Place
+			r.tail[i] = &entry{event: &shown}
+			return
+		}
+	}
+}
+
+func (h *hub) followMembership(m storage.Membership) {
+	u := h.users[m.UserID]
+	if u == nil {
+		return
+	}
+	h.setMembership(u, m)
+	h.concerns(u, m.Position)
+}
+
+// setMembership takes over a membership unless a newer one is known.
+func (h *hub) setMembership(u *user, m storage.Membership) {
+	if old, ok := u.memberships[m.RoomNID]; ok && old.Position > m.Position {
+		return
+	}
+	u.memberships[m.RoomNID] = m
+	r := h.rooms[m.RoomNID]
+	if r == nil {
+		if m.Membership != "join" {
+			return
+		}
+		r = h.addRoom(m.RoomNID, m.RoomID)
+	}
+	if m.Membership == "join" {
+		r.watchers[u] = struct{}{}
+		return
+	}
+	delete(r.watchers, u)
+}
+
+// addRoom starts following a room, from here on.
+func (h *hub) addRoom(nid int64, id string) *room {
+	r := &room{nid: nid, id: id, tailFrom: h.position, receiptsFrom: h.position, latest: -1,
+		watchers: map[*user]struct{}{}, typing: map[string]time.Time{}}
+	h.rooms[nid], h.byID[id] = r, r
+	return r
+}
+
+func (h *hub) followReceipt(x storage.Receipt) {
+	if x.Type == "m.read" || x.Type == "m.read.private" {
+		if u := h.users[x.UserID]; u != nil {
+			delete(u.unread, x.RoomNID)
+			u.readAt = x.Position
+		}
+	}
+	r := h.rooms[x.RoomNID]
+	if r == nil {
+		return
+	}
+	if len(r.receipts) >= maxReceiptTail {
+		cut := len(r.receipts) / 2
+		r.receiptsFrom = r.receipts[cut-1].Position
+		r.receipts = slices.Clone(r.receipts[cut:])
+	}
+	r.receipts = append(r.receipts, x)
+	if x.Type == "m.read.private" {
+		if u := h.users[x.UserID]; u != nil {
+			h.concerns(u, x.Position)
+		}
+		return
+	}
+	for u := range r.watchers {
+		h.concerns(u, x.Position)
+	}
+}
+
+func (h *hub) followPresence(p storage.Presence) {
+	h.presence[p.UserID] = p
+	if len(h.presenceLog) >= maxPresenceLog {
+		h.presenceLog = slices.Clone(h.presenceLog[maxPresenceLog/2:])
+	}
+	h.presenceLog = append(h.presenceLog, presenceChange{p.Position, p.UserID})
+	u := h.users[p.UserID]
+	if u == nil {
+		return
+	}
+	told := map[*user]bool{}
+	for nid, m := range u.memberships {
+		if m.Membership != "join" {
+			continue
+		}
+		for w := range h.rooms[nid].watchers {
+			if !told[w] {
+				told[w] = true
+				h.concerns(w, p.Position)
+			}
+		}
+	}
+}
+
+// shrink drops the tails that were not read for longest until all fit the budget.
+func (h *hub) shrink() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []*room
+	for _, r := range h.rooms {
+		if r.bytes > 0 {
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b *room) int { return a.used.Compare(b.used) })
+	for _, r := range all {
+		if h.bytes <= h.o.CacheBytes*3/4 {
+			return
+		}
+		h.grow(r, -r.bytes)
+		r.tail, r.tailFrom = nil, h.position
+	}
+}

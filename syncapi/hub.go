@@ -1,0 +1,203 @@
+package syncapi
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+const (
+	// maxTail bounds the recent events that are kept of a room, and minTail is how
+	// many stay when the tail is cut.
+	maxTail, minTail = 256, 128
+	// maxReceiptTail bounds the recent receipts that are kept of a room.
+	maxReceiptTail = 256
+)
+
+// hub is what the stream has brought, for those who sync. One lock guards all of
+// it: the follower holds it for a batch, which is microseconds, and a sync while
+// it collects what it will show, so that what it shows is of one moment.
+type hub struct {
+	o  Options
+	mu sync.RWMutex
+	// position is how far the stream was followed.
+	position storage.Position
+	rooms    map[int64]*room
+	byID     map[string]*room
+	users    map[string]*user
+	presence map[string]storage.Presence
+	// presenceLog lists who changed, in the stream's order, bounded.
+	presenceLog []presenceChange
+	// bytes is what all tails take.
+	bytes int64
+
+	typingSerial atomic.Int64
+
+	wakeMu sync.Mutex
+	toWake []*user
+	wake   chan struct{}
+	done   chan struct{}
+}
+
+type presenceChange struct {
+	position storage.Position
+	userID   string
+}
+
+// maxPresenceLog bounds presenceLog; who syncs from before its beginning gets the
+// presence of everyone.
+const maxPresenceLog = 10_000
+
+// room is what is known of a room that somebody syncs.
+type room struct {
+	nid int64
+	id  string
+	// view is the newest committed state; nil until loaded.
+	view *roomserver.View
+	// latest is the position of the newest event.
+	latest storage.Position
+	// tail holds the newest events, oldest first: every event after tailFrom. It is
+	// appended to, or replaced when it is cut, so that a reader may keep the slice.
+	tail     []*entry
+	tailFrom storage.Position
+	bytes    int64
+	used     time.Time
+	// receipts holds the newest receipts: every one after receiptsFrom.
+	receipts     []storage.Receipt
+	receiptsFrom storage.Position
+	// unreadEpoch moves when counts of unread events must be made anew.
+	unreadEpoch int
+	// watchers are the users who sync and have joined the room.
+	watchers map[*user]struct{}
+	typing   map[string]time.Time
+	// typingSerial is the serial of the newest change of who is typing.
+	typingSerial int64
+}
+
+// entry is an event of a tail. It is rendered when the first reader wants it.
+type entry struct {
+	event      *storage.Event
+	highlights []string
+	rendered   atomic.Pointer[roomserver.Rendered]
+}
+
+// user is somebody who syncs.
+type user struct {
+	id string
+	// memberships by room; the hub's lock guards them.
+	memberships map[int64]storage.Membership
+	loaded      bool
+	// accountData is the position of the newest account data.
+	accountData storage.Position
+	unread      map[int64]*unreadCount
+	// readAt is the position of the user's newest receipt.
+	readAt storage.Position
+	// news is the position of the newest thing that concerns the user, and typing
+	// the serial of the newest change in one of their rooms.
+	news   atomic.Int64
+	typing atomic.Int64
+
+	mu      sync.Mutex
+	waiters map[chan struct{}]struct{}
+	queued  bool // is in the hub's toWake
+	// lastSync is when the user last synced or stopped waiting.
+	lastSync atomic.Int64
+}
+
+func newHub(o Options) *hub {
+	h := &hub{
+		o: o, position: o.DB.Stream.Position(), rooms: map[int64]*room{}, byID: map[string]*room{},
+		users: map[string]*user{}, presence: map[string]storage.Presence{},
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	// Over a restart the serial must grow, or clients would miss who is typing.
+	h.typingSerial.Store(time.Now().UnixMilli())
+	go h.wakeUp()
+	go h.tidy()
+	return h
+}
+
+func (h *hub) close() { close(h.done) }
+
+// concerns notes that something at the position is news to the user.
+func (h *hub) concerns(u *user, p storage.Position) {
+	if u.news.Load() < p {
+		u.news.Store(p)
+	}
+	h.queueWake(u)
+}
+
+func (h *hub) queueWake(u *user) {
+	u.mu.Lock()
+	wanted := len(u.waiters) > 0 && !u.queued
+	u.queued = u.queued || wanted
+	u.mu.Unlock()
+	if wanted {
+		h.wakeMu.Lock()
+		h.toWake = append(h.toWake, u)
+		h.wakeMu.Unlock()
+	}
+}
+
+// poke starts the waking of those who were queued.
+func (h *hub) poke() {
+	select {
+	case h.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wakeUp wakes waiting requests on a goroutine of its own, so that the stream's
+// writer doesn't wait for a thousand of them.
+func (h *hub) wakeUp() {
+	for {
+		select {
+		case <-h.wake:
+		case <-h.done:
+			return
+		}
+		h.wakeMu.Lock()
+		list := h.toWake
+		h.toWake = nil
+		h.wakeMu.Unlock()
+		for _, u := range list {
+			u.mu.Lock()
+			u.queued = false
+			for w := range u.waiters {
+				select {
+				case w <- struct{}{}:
+				default:
+				}
+			}
+			u.mu.Unlock()
+		}
+	}
+}
+
+// wait registers a waiter; it must be released.
+func (u *user) wait() chan struct{} {
+	w := make(chan struct{}, 1)
+	u.mu.Lock()
+	if u.waiters == nil {
+		u.waiters = map[chan struct{}]struct{}{}
+	}
+	u.waiters[w] = struct{}{}
+	u.mu.Unlock()
+	return w
+}
+
+func (u *user) release(w chan struct{}) {
+	u.mu.Lock()
+	delete(u.waiters, w)
+	u.mu.Unlock()
+	u.lastSync.Store(time.Now().UnixMilli())
+}
+
+func (u *user) waiting() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.waiters) > 0
+}

@@ -1,0 +1,188 @@
+package syncapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+const (
+	// offlineAfter is how long after their last sync somebody counts as gone.
+	offlineAfter = time.Minute
+	// presenceEvery is how often those who went away are looked for.
+	presenceEvery = 15 * time.Second
+	// maxStatus bounds a status message, in bytes.
+	maxStatus = 1000
+	// activeEvery is how often a user's last activity is written anew while their
+	// state stays the same.
+	activeEvery = 5 * time.Minute
+)
+
+// present notes that somebody syncs. Only a change of state is written, not every
+// sync.
+func (a *API) present(ctx context.Context, userID, state string) error {
+	if state == "offline" {
+		return nil
+	}
+	if state == "" {
+		state = "online"
+	}
+	h := a.hub
+	h.mu.RLock()
+	p, known := h.presence[userID]
+	h.mu.RUnlock()
+	now := time.Now().UnixMilli()
+	if known && p.State == state && now-p.LastActiveTS < activeEvery.Milliseconds() {
+		return nil
+	}
+	return a.db.Stream.Append(ctx, &storage.Change{Presence: []storage.Presence{
+		{UserID: userID, State: state, StatusMsg: p.StatusMsg, LastActiveTS: now}}})
+}
+
+// watchPresence turns those who stopped syncing offline.
+func (a *API) watchPresence() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if err := a.loadPresence(ctx); err != nil {
+		a.log.Error("reading presence failed", "err", err)
+	}
+	tick := time.NewTicker(presenceEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-a.closing:
+			return
+		case now := <-tick.C:
+			gone := a.gone(now)
+			if len(gone) == 0 {
+				continue
+			}
+			if err := a.db.Stream.Append(ctx, &storage.Change{Presence: gone}); err != nil {
+				a.log.Error("writing presence failed", "err", err)
+			}
+		}
+	}
+}
+
+func (a *API) loadPresence(ctx context.Context) error {
+	all, err := a.db.RecentPresence(ctx)
+	if err != nil {
+		return err
+	}
+	h := a.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range all {
+		if known, ok := h.presence[p.UserID]; !ok || known.Position < p.Position {
+			h.presence[p.UserID] = p
+		}
+	}
+	return nil
+}
+
+// gone lists those who are shown as there and have not synced lately.
+func (a *API) gone(now time.Time) []storage.Presence {
+	h := a.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	var gone []storage.Presence
+	for id, p := range h.presence {
+		if p.State == "offline" {
+			continue
+		}
+		last := p.LastActiveTS
+		if u := h.users[id]; u != nil {
+			if u.waiting() {
+				continue
+			}
+			last = max(last, u.lastSync.Load())
+		}
+		if now.UnixMilli()-last > offlineAfter.Milliseconds() {
+			p.State, p.LastActiveTS = "offline", last
+			gone = append(gone, p)
+		}
+	}
+	return gone
+}
+
+// getPresence answers GET /_matrix/client/v3/presence/{userId}/status.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3presenceuseridstatus
+func (a *API) getPresence(r *http.Request, u *httpapi.Requester) (any, error) {
+	other := httpapi.Var(r, "userId")
+	me, err := a.user(r.Context(), u.UserID)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.loadJoined(r.Context(), me); err != nil {
+		return nil, err
+	}
+	q := request{api: a, u: me}
+	h := a.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if !q.shares(other) {
+		return nil, httpapi.Forbidden("You share no room with %s", other)
+	}
+	p, ok := h.presence[other]
+	if !ok {
+		return map[string]any{"presence": "offline"}, nil
+	}
+	answer := map[string]any{
+		"presence": p.State, "currently_active": p.State == "online",
+		"last_active_ago": max(0, time.Now().UnixMilli()-p.LastActiveTS),
+	}
+	if p.StatusMsg != "" {
+		answer["status_msg"] = p.StatusMsg
+	}
+	return answer, nil
+}
+
+// loadJoined loads the views of the rooms that the user has joined.
+func (a *API) loadJoined(ctx context.Context, u *user) error {
+	h := a.hub
+	h.mu.RLock()
+	var missing []*room
+	for nid, m := range u.memberships {
+		if r := h.rooms[nid]; m.Membership == "join" && r.view == nil {
+			missing = append(missing, r)
+		}
+	}
+	h.mu.RUnlock()
+	return a.loadRooms(ctx, missing)
+}
+
+// putPresence answers PUT /_matrix/client/v3/presence/{userId}/status.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3presenceuseridstatus
+func (a *API) putPresence(r *http.Request, u *httpapi.Requester) (any, error) {
+	var body struct {
+		Presence  string  `json:"presence"`
+		StatusMsg *string `json:"status_msg"`
+	}
+	if err := httpapi.DecodeJSON(r, &body); err != nil {
+		return nil, err
+	}
+	if httpapi.Var(r, "userId") != u.UserID {
+		return nil, httpapi.Forbidden("You can't set somebody else's presence")
+	}
+	switch body.Presence {
+	case "online", "offline", "unavailable":
+	default:
+		return nil, httpapi.InvalidParam("presence must be online, offline or unavailable")
+	}
+	p := storage.Presence{UserID: u.UserID, State: body.Presence, LastActiveTS: time.Now().UnixMilli()}
+	if body.StatusMsg != nil {
+		if len(*body.StatusMsg) > maxStatus || !httpapi.IsText(*body.StatusMsg) {
+			return nil, httpapi.InvalidParam("status_msg must be text of at most %d bytes", maxStatus)
+		}
+		p.StatusMsg = *body.StatusMsg
+	}
+	if !a.o.PresenceEnabled {
+		return nil, nil
+	}
+	return nil, a.db.Stream.Append(r.Context(), &storage.Change{Presence: []storage.Presence{p}})
+}

@@ -1,0 +1,164 @@
+package syncapi
+
+import (
+	"context"
+	"slices"
+
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+// stateOf picks the events of a joined room's state block: the whole state for a
+// room that is new to the client, and otherwise what changed between the token
+// and the timeline (with state_after: and its end).
+func (q *request) stateOf(ctx context.Context, m *moment, s *roomShot, t *timeline) ([]int64, error) {
+	f := &q.filter.Room.State
+	wanted := map[storage.StateTuple]int64{}
+	switch {
+	case s.newly || q.fullState:
+		q.wholeState(s, t, wanted)
+	case t.limited || q.stateAfter:
+		changes, err := q.api.db.StateEventsBetween(ctx, s.room.nid, q.since.Position, m.token.Position)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range changes {
+			if q.stateAfter || e.Place.Before(t.start) {
+				wanted[storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}] = e.NID
+			}
+		}
+	}
+	if f.LazyLoadMembers {
+		q.lazyLoad(s, t, wanted)
+	}
+	events := make([]int64, 0, len(wanted))
+	for _, nid := range wanted {
+		events = append(events, nid)
+	}
+	slices.Sort(events)
+	return events, nil
+}
+
+// wholeState is the state at the timeline's start, or with state_after at its end.
+func (q *request) wholeState(s *roomShot, t *timeline, wanted map[storage.StateTuple]int64) {
+	lazy := q.filter.Room.State.LazyLoadMembers
+	for it := s.view.State.Iterator(); !it.Done(); {
+		tuple, e, _ := it.Next()
+		if !lazy || tuple.Type != "m.room.member" || tuple.StateKey == q.u.id {
+			wanted[tuple] = e.EventNID
+		}
+	}
+	if q.stateAfter {
+		return
+	}
+	for tuple, nid := range t.replaced() {
+		if _, ok := wanted[tuple]; !ok && lazy && tuple.Type == "m.room.member" {
+			continue
+		}
+		if nid == 0 {
+			delete(wanted, tuple)
+			continue
+		}
+		wanted[tuple] = nid
+	}
+}
+
+// lazyLoad adds the members that the timeline's senders need and drops those that
+// the client has.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members
+func (q *request) lazyLoad(s *roomShot, t *timeline, wanted map[storage.StateTuple]int64) {
+	sent := q.api.members.of(q.u.id, q.requester.DeviceID, q.initial)
+	inTimeline := map[string]bool{}
+	var replaced map[storage.StateTuple]int64
+	if !q.stateAfter {
+		replaced = t.replaced()
+	}
+	need := func(userID string) {
+		tuple := storage.StateTuple{Type: "m.room.member", StateKey: userID}
+		if _, ok := wanted[tuple]; ok || inTimeline[userID] {
+			return
+		}
+		inTimeline[userID] = true
+		nid, changed := replaced[tuple]
+		if !changed {
+			e, _ := s.view.State.Get(tuple)
+			nid = e.EventNID
+		}
+		if nid == 0 {
+			return
+		}
+		if sent.add(s.room.nid, userID, nid) || q.filter.Room.State.IncludeRedundantMembers {
+			wanted[tuple] = nid
+		}
+	}
+	for _, e := range t.entries {
+		need(e.event.Sender)
+	}
+	if s.newly || q.fullState {
+		for _, hero := range heroes(s.view, q.u.id) {
+			need(hero)
+		}
+	}
+}
+
+// maxHeroScan bounds the members that are looked at for a room's heroes.
+const maxHeroScan = 2000
+
+// heroes are up to five members that an unnamed room can be named after: those
+// who came first, joined or invited, or, when nobody else is left, who was there.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
+func heroes(v *roomserver.View, self string) []string {
+	if v.Summary.Name != "" || v.Summary.CanonicalAlias != "" {
+		return nil
+	}
+	type member struct {
+		id  string
+		nid int64
+	}
+	var present, past []member
+	scanned := 0
+	for it := v.State.Iterator(); !it.Done() && scanned < maxHeroScan; {
+		t, e, _ := it.Next()
+		if t.Type != "m.room.member" || t.StateKey == self {
+			continue
+		}
+		scanned++
+		if e.Membership == "join" || e.Membership == "invite" {
+			present = append(present, member{t.StateKey, e.EventNID})
+		} else {
+			past = append(past, member{t.StateKey, e.EventNID})
+		}
+	}
+	if len(present) == 0 {
+		present = past
+	}
+	slices.SortFunc(present, func(a, b member) int { return int(a.nid - b.nid) })
+	ids := make([]string, 0, 5)
+	for _, m := range present[:min(5, len(present))] {
+		ids = append(ids, m.id)
+	}
+	return ids
+}
+
+// stateEvents loads the events of all rooms' state blocks in one batch.
+func (q *request) stateEvents(ctx context.Context, byRoom map[int64][]int64) (map[int64]*storage.Event, *roomserver.Related, error) {
+	var all []int64
+	for _, nids := range byRoom {
+		all = append(all, nids...)
+	}
+	if len(all) == 0 {
+		return nil, nil, nil
+	}
+	events, err := q.api.rooms.Events(ctx, all)
+	if err != nil {
+		return nil, nil, err
+	}
+	list := make([]*storage.Event, 0, len(events))
+	for _, e := range events {
+		list = append(list, e)
+	}
+	related, err := q.api.rooms.Related(ctx, list)
+	return events, related, err
+}

@@ -1,0 +1,152 @@
+package syncapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"hearth/internal/filter"
+	"hearth/internal/httpapi"
+	"hearth/internal/token"
+	"hearth/storage"
+)
+
+const (
+	// maxTimeout bounds how long a client may have its request wait.
+	maxTimeout = 5 * time.Minute
+	// defaultTimeline is how many events of a room are shown when the filter doesn't say.
+	defaultTimeline = 10
+	// maxTimeline bounds what the filter may say.
+	maxTimeline = 500
+)
+
+// request is one /sync.
+type request struct {
+	api       *API
+	u         *user
+	requester *httpapi.Requester
+	filter    *filter.Sync
+	since     token.Sync
+	// initial is a first sync: there is no since.
+	initial    bool
+	fullState  bool
+	stateAfter bool
+	timeout    time.Duration
+	now        time.Time
+}
+
+// getSync answers GET /_matrix/client/v3/sync.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
+func (a *API) getSync(r *http.Request, requester *httpapi.Requester) (any, error) {
+	q, err := a.parse(r, requester)
+	if err != nil {
+		return nil, err
+	}
+	if q.u, err = a.user(r.Context(), requester.UserID); err != nil {
+		return nil, err
+	}
+	if presence := r.URL.Query().Get("set_presence"); a.o.PresenceEnabled {
+		if err := a.present(r.Context(), requester.UserID, presence); err != nil {
+			return nil, err
+		}
+	}
+	return q.answer(r.Context())
+}
+
+func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, error) {
+	v := r.URL.Query()
+	q := &request{api: a, requester: requester, now: time.Now(), initial: true}
+	q.fullState = v.Get("full_state") == "true"
+	q.stateAfter = v.Get("use_state_after") == "true" || v.Get("org.matrix.msc4222.use_state_after") == "true"
+	var err error
+	if since := v.Get("since"); since != "" {
+		q.initial = false
+		if q.since, err = token.ParseSync(since); err != nil || q.since.Position > a.db.Stream.Position() {
+			return nil, httpapi.InvalidParam("since is no token of this server's")
+		}
+	}
+	if text := v.Get("timeout"); text != "" {
+		ms, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || ms < 0 {
+			return nil, httpapi.InvalidParam("timeout must be a number of milliseconds")
+		}
+		q.timeout = min(time.Duration(min(ms, int64(maxTimeout/time.Millisecond)))*time.Millisecond, maxTimeout)
+	}
+	switch v.Get("set_presence") {
+	case "", "online", "offline", "unavailable":
+	default:
+		return nil, httpapi.InvalidParam("set_presence must be online, offline or unavailable")
+	}
+	q.filter, err = a.filter(r.Context(), requester.UserID, v.Get("filter"))
+	return q, err
+}
+
+// everything is the filter of who gave none.
+var everything = &filter.Sync{}
+
+// filter reads a filter given as JSON or by its id.
+func (a *API) filter(ctx context.Context, userID, text string) (*filter.Sync, error) {
+	if text == "" {
+		return everything, nil
+	}
+	raw := []byte(text)
+	if !strings.HasPrefix(text, "{") {
+		var err error
+		raw, err = a.db.GetFilter(ctx, userID, text)
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil, httpapi.InvalidParam("There is no filter %q", text)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	f, err := filter.ParseSync(raw)
+	if err != nil {
+		return nil, httpapi.BadJSON("The filter is invalid: %v", err)
+	}
+	return f, nil
+}
+
+// answer waits until there is something to tell, or for the timeout, and tells
+// it. The waiter is registered before looking, so that nothing is missed between.
+func (q *request) answer(ctx context.Context) (any, error) {
+	waiter := q.u.wait()
+	defer q.u.release(waiter)
+	var expired <-chan time.Time
+	for {
+		if q.initial || q.fullState || q.hasNews() || q.timeout == 0 {
+			b, empty, err := q.build(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if !empty || q.initial || q.fullState || q.timeout == 0 {
+				return httpapi.Raw(b), nil
+			}
+		}
+		if expired == nil {
+			timer := time.NewTimer(q.timeout)
+			defer timer.Stop()
+			expired = timer.C
+		}
+		select {
+		case <-waiter:
+		case <-expired:
+			q.timeout = 0
+		case <-q.api.closing:
+			q.timeout = 0
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		q.now = time.Now()
+	}
+}
+
+// hasNews reports whether anything concerns the user since their token; without
+// it there is no need to look at their rooms.
+func (q *request) hasNews() bool {
+	return q.u.news.Load() > q.since.Position || q.u.typing.Load() > q.since.Typing
+}

@@ -1,0 +1,172 @@
+package syncapi
+
+import (
+	"context"
+	"slices"
+	"sort"
+
+	"hearth/internal/token"
+	"hearth/storage"
+)
+
+// timeline is the part of a room's timeline that a sync shows.
+type timeline struct {
+	entries []*entry // oldest first
+	limited bool
+	prev    token.Gap
+	// start is the place of the first event shown or, without any, the end.
+	start storage.Place
+}
+
+// limit is how many events of each room the client wants.
+func (q *request) limit() int {
+	if l := q.filter.Room.Timeline.Limit; l != nil {
+		return max(0, min(*l, maxTimeline))
+	}
+	return defaultTimeline
+}
+
+// from is the position after which a room's timeline is new to the client.
+func (q *request) from(s *roomShot) storage.Position {
+	if s.newly {
+		return 0
+	}
+	return q.since.Position
+}
+
+// loadTails makes the tails of the rooms reach back far enough, in few queries.
+func (q *request) loadTails(ctx context.Context, m *moment) error {
+	limit := q.limit()
+	var short []*room
+	for _, s := range m.joined {
+		if from := q.from(s); s.latest > from && s.tailFrom > from && len(s.tail) <= limit {
+			short = append(short, s.room)
+		}
+	}
+	if len(short) == 0 {
+		return nil
+	}
+	if err := q.api.loadTails(ctx, short, limit+1); err != nil {
+		return err
+	}
+	h := q.api.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, s := range m.joined {
+		// What was appended since the moment is not part of it.
+		end := sort.Search(len(s.room.tail), func(i int) bool { return s.room.tail[i].event.Position > m.token.Position })
+		s.tail, s.tailFrom = s.room.tail[:end:end], s.room.tailFrom
+	}
+	return nil
+}
+
+// timeline picks the events of a joined room to show.
+func (q *request) timeline(ctx context.Context, m *moment, s *roomShot) (*timeline, error) {
+	from, limit := q.from(s), q.limit()
+	first := sort.Search(len(s.tail), func(i int) bool { return s.tail[i].event.Position > from })
+	candidates := s.tail[first:]
+	t := &timeline{start: storage.Place{Position: m.token.Position + 1}}
+	kept := q.pick(s, candidates, limit)
+	if len(kept) < limit && s.tailFrom > from {
+		// Filters or hidden events used up the tail: read on in the database.
+		older, more, err := q.readOlder(ctx, s, from, limit-len(kept))
+		if err != nil {
+			return nil, err
+		}
+		kept = append(older, kept...)
+		t.limited = more
+	} else {
+		t.limited = s.tailFrom > from || q.hasMore(s, candidates, kept)
+	}
+	t.entries = kept
+	if len(kept) > 0 {
+		t.start = kept[0].event.Place
+	} else if len(candidates) > 0 && limit == 0 {
+		t.limited = true
+	}
+	t.prev = token.Before(t.start)
+	return t, nil
+}
+
+// pick returns the newest of the candidates that the reader may see and the
+// filter lets pass, at most limit.
+func (q *request) pick(s *roomShot, candidates []*entry, limit int) []*entry {
+	f := &q.filter.Room.Timeline
+	if len(candidates) <= limit && !slices.ContainsFunc(candidates, func(e *entry) bool {
+		return !s.vis.CanSee(e.event) || !f.Matches(e.event)
+	}) {
+		return candidates
+	}
+	kept := make([]*entry, 0, limit)
+	for _, e := range slices.Backward(candidates) {
+		if len(kept) == limit {
+			break
+		}
+		if s.vis.CanSee(e.event) && f.Matches(e.event) {
+			kept = append(kept, e)
+		}
+	}
+	slices.Reverse(kept)
+	return kept
+}
+
+// hasMore reports whether visible candidates were left out.
+func (q *request) hasMore(s *roomShot, candidates, kept []*entry) bool {
+	if len(kept) == 0 || len(candidates) == len(kept) {
+		return false
+	}
+	for _, e := range candidates {
+		if e == kept[0] {
+			return false
+		}
+		if s.vis.CanSee(e.event) && q.filter.Room.Timeline.Matches(e.event) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxOlder bounds how many events are looked through for a timeline.
+const maxOlder = 2000
+
+// readOlder reads events from before the tail.
+func (q *request) readOlder(ctx context.Context, s *roomShot, from storage.Position, want int) (kept []*entry, more bool, err error) {
+	before := storage.Place{Position: s.tailFrom + 1}
+	for read := 0; read < maxOlder; {
+		n := max(want+1, 50)
+		events, err := q.api.db.TimelineBefore(ctx, s.room.nid, before, storage.Place{Position: from, Sub: 1 << 30}, n)
+		if err != nil {
+			return nil, false, err
+		}
+		for _, e := range events {
+			before = e.Place
+			if !s.vis.CanSee(e) || !q.filter.Room.Timeline.Matches(e) {
+				continue
+			}
+			if len(kept) == want {
+				slices.Reverse(kept)
+				return kept, true, nil
+			}
+			kept = append(kept, &entry{event: e})
+		}
+		read += len(events)
+		if len(events) < n {
+			slices.Reverse(kept)
+			return kept, false, nil
+		}
+	}
+	slices.Reverse(kept)
+	return kept, true, nil
+}
+
+// replaced lists the pieces of state that the timeline changes, with the events
+// that held them at its start, 0 for none.
+func (t *timeline) replaced() map[storage.StateTuple]int64 {
+	changed := map[storage.StateTuple]int64{}
+	for _, e := range slices.Backward(t.entries) {
+		if e.event.IsState() {
+			changed[storage.StateTuple{Type: e.event.Type, StateKey: *e.event.StateKey}] = e.event.ReplacesNID
+		}
+	}
+	return changed
+}
