@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/testenv"
 	"hearth/storage"
 )
 
@@ -22,7 +22,7 @@ const alice, bob, carol = "@alice:test.local", "@bob:test.local", "@carol:test.l
 
 var testKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
 
-func dsn(t testing.TB) string { return os.Getenv("LEAD_DSN") }
+func dsn(t testing.TB) string { return testenv.Database(t) }
 
 // open starts a room server on the database, as one process would.
 func open(t testing.TB, dsn string) *Server {

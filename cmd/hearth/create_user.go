@@ -13,7 +13,7 @@ import (
 
 	"hearth/internal/config"
 	"hearth/internal/password"
-	"hearth/internal/privatepg"
+	"hearth/internal/postgres"
 	"hearth/internal/userid"
 	"hearth/storage"
 )
@@ -64,7 +64,7 @@ func addUser(ctx context.Context, cfg *config.Config, id, secret string, admin b
 	}
 	dsn := cfg.Database
 	if dsn == "" {
-		cluster, err := privatepg.Attach(ctx, privatepg.Options{DataDir: cfg.DataDir})
+		cluster, err := postgres.Attach(ctx, postgres.Options{DataDir: cfg.DataDir})
 		if err != nil {
 			return err
 		}

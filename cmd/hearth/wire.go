@@ -15,7 +15,7 @@ import (
 	"hearth/internal/config"
 	"hearth/internal/httpapi"
 	"hearth/internal/password"
-	"hearth/internal/privatepg"
+	"hearth/internal/postgres"
 	"hearth/internal/signingkey"
 	"hearth/mediaapi"
 	"hearth/roomserver"
@@ -43,7 +43,7 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *se
 	}()
 	dsn := cfg.Database
 	if dsn == "" {
-		cluster, err := privatepg.Start(ctx, privatepg.Options{DataDir: cfg.DataDir, Logger: log})
+		cluster, err := postgres.Start(ctx, postgres.Options{DataDir: cfg.DataDir, Logger: log})
 		if err != nil {
 			return nil, fmt.Errorf("starting the private PostgreSQL: %w", err)
 		}

@@ -1,7 +1,7 @@
-// Package privatepg keeps Hearth's private PostgreSQL: a cluster in the data
+// Package postgres keeps Hearth's private PostgreSQL: a cluster in the data
 // directory, reached over a unix socket only, started and stopped with the
 // process. It never listens on TCP and never touches the system's own clusters.
-package privatepg
+package postgres
 
 import (
 	"context"
@@ -19,10 +19,10 @@ import (
 type Options struct {
 	// DataDir is Hearth's data directory; it is made if it isn't there.
 	DataDir string
-	// Settings are further lines of PostgreSQL's configuration, such as fsync for
-	// throw-away clusters in tests.
-	Settings map[string]string
-	Logger   *slog.Logger
+	// Throwaway is for tests: the cluster gives up durability for speed, and dies
+	// with the process that started it.
+	Throwaway bool
+	Logger    *slog.Logger
 }
 
 // Cluster is a running private PostgreSQL.

@@ -1,4 +1,4 @@
-package privatepg
+package postgres
 
 import (
 	"bufio"
@@ -13,13 +13,9 @@ import (
 	"time"
 )
 
-// quick makes a throw-away cluster's start fast; the crashes tested here are of
-// processes, not of the machine.
-var quick = map[string]string{"fsync": "off"}
-
 func start(t *testing.T, dir string) *Cluster {
 	t.Helper()
-	c, err := Start(t.Context(), Options{DataDir: dir, Settings: quick})
+	c, err := Start(t.Context(), Options{DataDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +75,7 @@ func TestLife(t *testing.T) {
 	if got := query(t, c, `SELECT what FROM t`); got != "kept" {
 		t.Fatalf("after a restart and a kill: %q", got)
 	}
-	attached, err := Attach(t.Context(), Options{DataDir: dir, Settings: quick})
+	attached, err := Attach(t.Context(), Options{DataDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +88,7 @@ func TestLife(t *testing.T) {
 // postmaster over.
 func TestTakeOver(t *testing.T) {
 	if dir := os.Getenv("HEARTH_POSTGRES_CHILD"); dir != "" {
-		c, err := Start(context.Background(), Options{DataDir: dir, Settings: quick})
+		c, err := Start(context.Background(), Options{DataDir: dir})
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)

@@ -1,4 +1,4 @@
-package privatepg
+package postgres
 
 import (
 	"context"
@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -142,14 +142,27 @@ func (c *Cluster) spawn() (postmaster, error) {
 	defer out.Close()
 	cmd := c.command(context.Background(), "postgres", "-D", c.place.cluster)
 	cmd.Cancel, cmd.Stdout, cmd.Stderr = nil, out, out
-	if err := cmd.Start(); err != nil {
+	if c.o.Throwaway {
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGQUIT
+	}
+	p := postmaster{exited: make(chan struct{})}
+	started := make(chan error, 1)
+	go func() {
+		// The death signal is that of the thread that started the process: keep it.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		if err == nil {
+			p.pid = cmd.Process.Pid
+		}
+		started <- err
+		if err == nil {
+			cmd.Wait() // how it ended stands in its log
+			close(p.exited)
+		}
+	}()
+	if err := <-started; err != nil {
 		return postmaster{}, fmt.Errorf("starting PostgreSQL: %w", err)
 	}
-	p := postmaster{pid: cmd.Process.Pid, exited: make(chan struct{})}
-	go func(cmd *exec.Cmd) {
-		cmd.Wait() // how it ended stands in its log
-		close(p.exited)
-	}(cmd)
 	return p, nil
 }
 

@@ -1,4 +1,4 @@
-package privatepg
+package postgres
 
 import (
 	"bytes"
@@ -52,7 +52,9 @@ func (c *Cluster) settings() string {
 		"log_min_messages":         "warning",
 		"log_line_prefix":          "'%m [%p] '",
 	}
-	maps.Copy(s, c.o.Settings)
+	if c.o.Throwaway {
+		maps.Copy(s, map[string]string{"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"})
+	}
 	var b strings.Builder
 	b.WriteString("# Written by Hearth at every start; changes are lost.\n")
 	for _, name := range slices.Sorted(maps.Keys(s)) {

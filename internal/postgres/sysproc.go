@@ -1,4 +1,4 @@
-package privatepg
+package postgres
 
 import "syscall"
 

@@ -1,0 +1,187 @@
+package mediaapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image"
+	"image/color"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+// world is a content repository behind real HTTP, on a database of its own.
+type world struct {
+	t   testing.TB
+	db  *storage.DB
+	dir string
+	api *API
+	url string
+}
+
+func newWorld(t testing.TB, maxUploadSize int64) *world {
+	t.Helper()
+	w := &world{t: t, db: testDB(t), dir: t.TempDir()}
+	api := w.open(maxUploadSize)
+	server := httpapi.NewServer(httpapi.Options{Authenticate: authenticate})
+	api.Register(server)
+	ts := httptest.NewServer(server)
+	w.url = ts.URL
+	t.Cleanup(func() {
+		ts.Close()
+		w.api.Close()
+	})
+	return w
+}
+
+func (w *world) open(maxUploadSize int64) *API {
+	w.t.Helper()
+	api, err := New(Options{DB: w.db, DataDir: w.dir, MaxUploadSize: maxUploadSize, ServerName: "test.local"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.api = api
+	return api
+}
+
+// restart opens the store as a new process would. The old one goes on serving:
+// it keeps nothing in memory that the new one would have to know.
+func (w *world) restart() {
+	w.t.Helper()
+	w.api.Close()
+	w.open(w.api.maxUploadSize)
+}
+
+// authenticate knows every user by a token that is their name.
+func authenticate(_ context.Context, token string) (*httpapi.Requester, error) {
+	return &httpapi.Requester{UserID: "@" + token + ":test.local"}, nil
+}
+
+// answer is a response that was read to its end.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (a *answer) errcode() string {
+	var e struct {
+		Errcode string `json:"errcode"`
+	}
+	_ = json.Unmarshal(a.body, &e)
+	return e.Errcode
+}
+
+// do sends a request as @alice, or as whom the header as names.
+func (w *world) do(method, path string, body io.Reader, header ...string) *answer {
+	w.t.Helper()
+	req, err := http.NewRequest(method, w.url+path, body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer alice")
+	for i := 0; i < len(header); i += 2 {
+		if header[i] == "as" {
+			req.Header.Set("Authorization", "Bearer "+header[i+1])
+			continue
+		}
+		req.Header.Set(header[i], header[i+1])
+	}
+	// The transport decompresses and follows nothing: what is compared is what was sent.
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	got, err := io.ReadAll(res.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &answer{res.StatusCode, res.Header, got}
+}
+
+func (w *world) get(path string, header ...string) *answer {
+	w.t.Helper()
+	return w.do("GET", path, nil, header...)
+}
+
+// expect fails unless the answer has this status and, for an error, this code.
+func (w *world) expect(a *answer, status int, errcode string) *answer {
+	w.t.Helper()
+	if a.status != status || a.errcode() != errcode {
+		w.t.Fatalf("got %d %.200s, want %d %s", a.status, a.body, status, errcode)
+	}
+	return a
+}
+
+// upload stores content and returns the path of its media below download/ or thumbnail/.
+func (w *world) upload(content []byte, contentType, query string) string {
+	w.t.Helper()
+	a := w.expect(w.do("POST", "/_matrix/media/v3/upload"+query, bytes.NewReader(content), "Content-Type", contentType), 200, "")
+	return w.mediaPath(a)
+}
+
+// mediaPath reads content_uri.
+func (w *world) mediaPath(a *answer) string {
+	w.t.Helper()
+	var r struct {
+		ContentURI string `json:"content_uri"`
+	}
+	if err := json.Unmarshal(a.body, &r); err != nil {
+		w.t.Fatal(err)
+	}
+	path, ok := strings.CutPrefix(r.ContentURI, "mxc://")
+	if !ok || !strings.HasPrefix(path, "test.local/") {
+		w.t.Fatalf("content_uri is %q", r.ContentURI)
+	}
+	return path
+}
+
+// files counts the regular files below a folder of the store.
+func (w *world) files(folder string) int {
+	w.t.Helper()
+	n := 0
+	err := filepath.WalkDir(filepath.Join(w.dir, "media", folder), func(_ string, d os.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			n++
+		}
+		return err
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+func picture(t testing.TB, format string, width, height int) []byte {
+	t.Helper()
+	img := image.NewPaletted(image.Rect(0, 0, width, height), color.Palette{color.White, color.Black})
+	for i := range img.Pix {
+		img.Pix[i] = uint8(i / 16 % 2)
+	}
+	var b bytes.Buffer
+	var err error
+	switch format {
+	case "png":
+		err = png.Encode(&b, img)
+	case "jpeg":
+		err = jpeg.Encode(&b, img, nil)
+	case "gif":
+		err = gif.EncodeAll(&b, &gif.GIF{Image: []*image.Paletted{img, img}, Delay: []int{10, 10}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
