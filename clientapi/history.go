@@ -169,10 +169,26 @@ func (h *history) visibleEvent(r *http.Request) (*storage.Event, error) {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid
 func (a *API) getEvent(r *http.Request, u *httpapi.Requester) (any, error) {
-	h, err := a.history(r, u)
+	noEvent := httpapi.NotFound("There is no such event")
+	v, err := a.rooms.View(r.Context(), httpapi.Var(r, "roomId"))
+	if errors.Is(err, roomserver.ErrUnknownRoom) {
+		return nil, noEvent
+	}
 	if err != nil {
 		return nil, err
 	}
+	vis, err := a.rooms.Visibility(r.Context(), v, u.UserID)
+	if err != nil {
+		return nil, err
+	}
+	forgotten, err := a.db.HasForgotten(r.Context(), v.Room.NID, u.UserID)
+	if err != nil {
+		return nil, err
+	}
+	if forgotten {
+		return nil, noEvent
+	}
+	h := &history{a: a, v: v, vis: vis, to: reader(u)}
 	e, err := h.visibleEvent(r)
 	if err != nil {
 		return nil, err

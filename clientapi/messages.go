@@ -30,6 +30,9 @@ func gapParam(r *http.Request, name string, missing token.Gap) (token.Gap, error
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
 func (a *API) getMessages(r *http.Request, u *httpapi.Requester) (any, error) {
 	dir := r.URL.Query().Get("dir")
+	if dir == "" {
+		return nil, httpapi.MissingParam("dir is missing")
+	}
 	if dir != "b" && dir != "f" {
 		return nil, httpapi.InvalidParam("dir must be b or f")
 	}

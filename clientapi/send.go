@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/tidwall/gjson"
+
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
 )
@@ -42,6 +44,9 @@ func (a *API) putRedact(r *http.Request, u *httpapi.Requester) (any, error) {
 	content := map[string]json.RawMessage{}
 	if err := httpapi.DecodeOptionalJSON(r, &content); err != nil {
 		return nil, err
+	}
+	if reason := content["reason"]; reason != nil && gjson.ParseBytes(reason).Type != gjson.String {
+		return nil, httpapi.BadJSON("reason must be a string")
 	}
 	delete(content, "redacts")
 	raw, err := json.Marshal(content)

@@ -96,6 +96,14 @@ func (a *API) putState(r *http.Request, u *httpapi.Requester) (any, error) {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
 func (a *API) checkCanonicalAlias(r *http.Request, roomID string, content gjson.Result) error {
+	for _, alias := range append(content.Get("alt_aliases").Array(), content.Get("alias")) {
+		if alias.Type != gjson.String && alias.Type != gjson.Null {
+			return httpapi.InvalidParam("Aliases must be strings")
+		}
+	}
+	if alt := content.Get("alt_aliases"); alt.Exists() && !alt.IsArray() {
+		return httpapi.InvalidParam("alt_aliases must be a list")
+	}
 	known, err := a.canonicalAliases(r.Context(), roomID)
 	if err != nil {
 		return err

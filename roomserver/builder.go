@@ -54,6 +54,9 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 			return nil, httpapi.BadJSON("The event's content is %v", err)
 		}
 	}
+	if n.Type == "m.room.create" && b.head.state.Len() > 0 {
+		return nil, httpapi.Forbidden("The room has been created already")
+	}
 	if b.isPlain(&n) {
 		return b.addPlain(n)
 	}

@@ -62,6 +62,9 @@ func buildError(err error) error {
 // notAllowed is the Matrix error for an event that the room's state refuses.
 func notAllowed(err error) error {
 	var refused *gomatrixserverlib.NotAllowed
+	if errors.As(err, &refused) && strings.Contains(refused.Message, "unparseable") {
+		return httpapi.BadJSON("%s", clean(refused.Message))
+	}
 	if errors.As(err, &refused) {
 		return httpapi.Forbidden("%s", clean(refused.Message))
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -60,9 +61,13 @@ func (a *API) getSync(r *http.Request, requester *httpapi.Requester) (any, error
 func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, error) {
 	v := r.URL.Query()
 	q := &request{api: a, requester: requester, now: time.Now(), initial: true}
-	q.fullState = v.Get("full_state") == "true"
-	q.stateAfter = v.Get("use_state_after") == "true" || v.Get("org.matrix.msc4222.use_state_after") == "true"
 	var err error
+	if q.fullState, err = boolParam(v, "full_state"); err != nil {
+		return nil, err
+	}
+	if q.stateAfter, err = boolParam(v, "use_state_after"); err != nil {
+		return nil, err
+	}
 	if since := v.Get("since"); since != "" {
 		q.initial = false
 		if q.since, err = token.ParseSync(since); err != nil || q.since.Position > a.db.Stream.Position() {
@@ -83,6 +88,16 @@ func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, er
 	}
 	q.filter, err = a.filter(r.Context(), requester.UserID, v.Get("filter"))
 	return q, err
+}
+
+func boolParam(v url.Values, name string) (bool, error) {
+	switch v.Get(name) {
+	case "true":
+		return true, nil
+	case "", "false":
+		return false, nil
+	}
+	return false, httpapi.InvalidParam("%s must be true or false", name)
 }
 
 // everything is the filter of who gave none.

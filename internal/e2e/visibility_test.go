@@ -130,7 +130,7 @@ func (h *hall) checkEvents(t *testing.T, p *person) {
 		id := h.events[word]
 		seen := slices.Contains(h.visible(p), word)
 		event := p.user.do(t, "GET", inRoom(h.id, "event/"+id), nil)
-		context := p.user.do(t, "GET", inRoom(h.id, "context/"+id+"?limit=20"), nil)
+		context := p.user.do(t, "GET", inRoom(h.id, "context/"+id+"?limit=100"), nil)
 		if !seen {
 			if event.status != http.StatusNotFound || event.errcode() != "M_NOT_FOUND" {
 				t.Errorf("/event of %q: want 404 M_NOT_FOUND, got %s", word, event)

@@ -41,7 +41,25 @@ func ParseRoomEvents(text string) (*RoomEvents, error) {
 	if text == "" {
 		return &f, nil
 	}
-	return &f, parse([]byte(text), &f)
+	if err := parse([]byte(text), &f); err != nil {
+		return nil, err
+	}
+	return &f, f.check()
+}
+
+// maxEntries bounds each list of a filter.
+const maxEntries = 1000
+
+func (f *RoomEvents) check() error {
+	if f.Limit != nil && *f.Limit < 0 {
+		return errors.New("limit must not be negative")
+	}
+	for _, list := range []*[]string{f.Types, &f.NotTypes, f.Senders, &f.NotSenders, f.Rooms, &f.NotRooms} {
+		if list != nil && len(*list) > maxEntries {
+			return fmt.Errorf("a list has more than %d entries", maxEntries)
+		}
+	}
+	return nil
 }
 
 func parse(text []byte, into any) error {

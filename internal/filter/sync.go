@@ -43,6 +43,11 @@ func ParseSync(text []byte) (*Sync, error) {
 	if len(f.EventFields) > maxFields {
 		return nil, fmt.Errorf("event_fields has more than %d entries", maxFields)
 	}
+	for _, part := range []*RoomEvents{&f.Presence, &f.AccountData, &f.Room.State, &f.Room.Timeline, &f.Room.Ephemeral, &f.Room.AccountData} {
+		if err := part.check(); err != nil {
+			return nil, err
+		}
+	}
 	return &f, nil
 }
 

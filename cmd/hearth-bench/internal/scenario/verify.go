@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"hearth/cmd/hearth-bench/internal/check"
@@ -64,34 +65,44 @@ var errUnreadable = errors.New("the last messages did not become readable")
 // read in all of them: a server may acknowledge faster than it shows.
 func readable(ctx context.Context, senders []*sender) (time.Duration, error) {
 	begin := check.Now()
-	ended := map[string]*sender{}
+	last := map[string]*sender{}
 	for _, s := range senders {
-		if ended[s.room] != nil {
-			continue
-		}
-		ended[s.room] = s
-		if err := endRoom(s.client, s.room, s.ledger); err != nil {
-			return 0, err
-		}
+		last[s.room] = s
+	}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for _, s := range last {
+		wg.Go(func() {
+			if err := s.end(ctx, begin+readablePatience); err != nil {
+				mu.Lock()
+				failed = err
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return check.Now() - begin, failed
+}
+
+// end ends the sender's room and waits until that can be read.
+func (s *sender) end(ctx context.Context, deadline time.Duration) error {
+	if err := endRoom(s.client, s.room, s.ledger); err != nil {
+		return err
 	}
 	var p matrix.Page
-	for _, s := range ended {
-		for {
-			if err := s.client.Messages(s.room, "", 'b', 10, &p); err != nil {
-				return 0, err
-			}
-			if s.endIn(p.Events) {
-				break
-			}
-			if check.Now()-begin > readablePatience {
-				return 0, errUnreadable
-			}
-			if err := sleep(ctx, 20*time.Millisecond); err != nil {
-				return 0, err
-			}
+	for check.Now() < deadline {
+		if err := s.client.Messages(s.room, "", 'b', 10, &p); err != nil {
+			return err
+		}
+		if s.endIn(p.Events) {
+			return nil
+		}
+		if err := sleep(ctx, 20*time.Millisecond); err != nil {
+			return err
 		}
 	}
-	return check.Now() - begin, nil
+	return errUnreadable
 }
 
 func (s *sender) endIn(events []matrix.Event) bool {
