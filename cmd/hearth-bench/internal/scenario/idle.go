@@ -11,8 +11,8 @@ import (
 	"hearth/cmd/hearth-bench/internal/matrix"
 )
 
-// runIdle measures clients that wait and get nothing. Their first polls are of
-// random length, so that polls end and begin evenly from the start, as among
+// runIdle measures clients that wait and get nothing. After they have connected
+// their first polls are of random length, so that polls end and begin evenly from the start, as among
 // people who connected at different times.
 func runIdle(ctx context.Context, e *Env, report func(Result)) error {
 	if len(e.Watch.Server) == 0 {
@@ -41,7 +41,9 @@ func (e *Env) idleCase(ctx context.Context, n int, r *Result) error {
 	if err != nil {
 		return err
 	}
-	a.idle(e.Poll)
+	if err := a.idle(e.Poll); err != nil {
+		return err
+	}
 	if err := sleep(ctx, e.Settle+e.Warmup); err != nil {
 		return err
 	}
@@ -124,22 +126,23 @@ func (e *Env) gatherFrom(ctx context.Context, users []matrix.Account) (*audience
 	return a, nil
 }
 
-// idle makes everybody wait, again and again, until the audience leaves.
-func (a *audience) idle(poll time.Duration) {
+// idle connects everybody, and then makes them wait, again and again, until the
+// audience leaves.
+func (a *audience) idle(poll time.Duration) error {
+	var connected sync.WaitGroup
+	connected.Add(len(a.readers))
 	for _, r := range a.readers {
 		a.wg.Go(func() {
-			for wait := rand.N(poll); ; wait = poll {
-				_, err := r.poll(wait)
-				if pause, refused := matrix.RetryAfter(err); refused {
-					err = sleep(a.ctx, min(max(pause, 100*time.Millisecond), 5*time.Second))
-				}
-				if err != nil {
-					if !stopped(err) {
-						a.failure.CompareAndSwap(nil, &err)
-					}
-					return
-				}
+			err := r.patientPoll(a.ctx, 0)
+			connected.Done()
+			for wait := rand.N(poll); err == nil; wait = poll {
+				err = r.patientPoll(a.ctx, wait)
+			}
+			if !stopped(err) {
+				a.failure.CompareAndSwap(nil, &err)
 			}
 		})
 	}
+	connected.Wait()
+	return a.failed()
 }

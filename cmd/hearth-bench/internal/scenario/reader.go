@@ -92,19 +92,24 @@ func (r *reader) take(f *followed, t *matrix.Timeline, at time.Duration) {
 	}
 }
 
-// run polls until all rooms have ended. A server that refuses is given the time
-// that it asks for.
+// run polls until all rooms have ended.
 func (r *reader) run(ctx context.Context, wait time.Duration) error {
 	for r.open > 0 {
-		_, err := r.poll(wait)
-		if pause, refused := matrix.RetryAfter(err); refused {
-			err = sleep(ctx, min(max(pause, 100*time.Millisecond), 5*time.Second))
-		}
-		if err != nil {
+		if err := r.patientPoll(ctx, wait); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// patientPoll polls once. A server that refuses is given the time that it asks
+// for.
+func (r *reader) patientPoll(ctx context.Context, wait time.Duration) error {
+	_, err := r.poll(wait)
+	if pause, refused := matrix.RetryAfter(err); refused {
+		return sleep(ctx, min(max(pause, 100*time.Millisecond), 5*time.Second))
+	}
+	return err
 }
 
 // fillGaps fetches what /sync left out, as a client does that scrolls back.
