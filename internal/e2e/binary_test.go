@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"hearth/internal/testenv"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,7 +55,7 @@ func externalDatabase(t *testing.T) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cluster, err := postgres.Start(ctx, postgres.Options{DataDir: t.TempDir(), Throwaway: true})
+	cluster, err := postgres.Start(ctx, postgres.Options{DataDir: testenv.Dir(t), Throwaway: true})
 	if err != nil {
 		t.Fatal(err)
 	}

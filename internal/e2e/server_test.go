@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"hearth/internal/testenv"
 	"net"
 	"net/http"
 	"os"
@@ -37,7 +38,7 @@ func newServer(t *testing.T, settings ...string) *server {
 	address := freeAddress(t)
 	s := &server{
 		t: t, binary: hearthBinary(t), config: filepath.Join(t.TempDir(), "homeserver.yaml"),
-		dataDir: filepath.Join(t.TempDir(), "data"), direct: "http://" + address,
+		dataDir: filepath.Join(testenv.Dir(t), "data"), direct: "http://" + address,
 	}
 	s.base = proxied(t, s.direct)
 	args := []string{"generate-config", "--server-name", "hearth.test", "--data-dir", s.dataDir}

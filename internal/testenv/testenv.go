@@ -87,6 +87,22 @@ func (s *instance) exec(statement string) error {
 	return err
 }
 
+// Dir returns a directory for a server's data, removed when the test ends. Unlike
+// those of testing.T.TempDir it can be reached by the unprivileged user that root's
+// PostgreSQL runs as.
+func Dir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", fmt.Sprintf("hearth-test-%d-", os.Getpid()))
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // Database returns the connection string of a fresh database that has all
 // migrations. It is dropped when the test ends.
 func Database(t testing.TB) string {
