@@ -30,14 +30,14 @@ func (a *API) getContext(r *http.Request, u *httpapi.Requester) (any, error) {
 	start, end, last := token.Before(e.Place), token.After(e.Place), e
 	var before, after []*storage.Event
 	if n/2 > 0 {
-		place := e.Place
+		var place storage.Place
 		if before, place, _, err = h.backwards(ctx, n/2, e.Place, storage.Place{}); err != nil {
 			return nil, err
 		}
 		start = token.Before(place)
 	}
 	if n-n/2 > 0 {
-		place := e.Place
+		var place storage.Place
 		if after, place, _, err = h.forwards(ctx, n-n/2, e.Place, newest.After); err != nil {
 			return nil, err
 		}
