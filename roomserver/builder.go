@@ -136,7 +136,7 @@ func (b *builder) setState(e *storage.Event, pdu gomatrixserverlib.PDU) error {
 // finish closes the change.
 func (b *builder) finish() *storage.Change {
 	b.change.ExpectedVersion = b.head.row.Version
-	b.head.row.Version++
+	b.head.row.Version = b.change.Events[len(b.change.Events)-1].NID
 	b.change.Room = b.head.row
 	b.change.StateAfter = b.head.state
 	if b.summaryChanged {

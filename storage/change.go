@@ -36,10 +36,11 @@ type Forget struct {
 
 // RoomChange is what happens to one room.
 type RoomChange struct {
-	// Room is the room's row after the change; its Version must be
-	// ExpectedVersion+1. LatestPosition is filled in.
-	Room            Room
-	ExpectedVersion int64 // 0 makes the room
+	// Room is the room's row after the change. LatestPosition is filled in.
+	Room Room
+	// ExpectedVersion is the row's version that the change was built on; 0 makes the
+	// room.
+	ExpectedVersion int64
 	// Events are appended to the timeline in this order; outliers get no place.
 	Events      []*Event
 	Snapshots   []Snapshot

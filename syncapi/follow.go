@@ -76,7 +76,7 @@ func (h *hub) advance(r *room, c *storage.RoomChange) {
 	} else if r.view != nil {
 		v.Summary = r.view.Summary
 	}
-	if r.view != nil && r.view.Room.Version < c.Room.Version {
+	if r.view != nil && r.view.Room.LatestPosition < c.Room.LatestPosition {
 		r.view = v
 	}
 	r.latest = max(r.latest, c.Room.LatestPosition)

@@ -55,7 +55,7 @@ func (a *API) loadRooms(ctx context.Context, rooms []*room) error {
 			return err
 		}
 		a.hub.mu.Lock()
-		if r.view == nil || r.view.Room.Version < v.Room.Version {
+		if r.view == nil || r.view.Room.LatestPosition < v.Room.LatestPosition {
 			r.view = v
 		}
 		r.latest = max(r.latest, v.Room.LatestPosition)

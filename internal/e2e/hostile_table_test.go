@@ -59,7 +59,7 @@ var endpoints = []endpoint{
 	{"GET", "/_matrix/client/v3/rooms/{room}/joined_members", tokenNeeded, nil},
 	{"GET", "/_matrix/client/v3/rooms/{room}/state", tokenNeeded, nil},
 	{"GET", "/_matrix/client/v3/rooms/{room}/state/m.room.topic/", tokenNeeded, nil},
-	{"PUT", "/_matrix/client/v3/rooms/{room}/state/m.room.power_levels/", tokenNeeded, []string{
+	{"PUT", "/_matrix/client/v3/rooms/{room}/state/m.room.power_levels", tokenNeeded, []string{
 		`{"users":[]}`, `{"users":{"@bob:hearth.test":"fifty"}}`, `{"events_default":{}}`, `{"ban":1.5}`,
 	}},
 	{"PUT", "/_matrix/client/v3/rooms/{room}/send/m.room.message/{txn}", tokenNeeded, []string{`{"body":1.5}`, `{"n":9007199254740993}`}},

@@ -10,8 +10,8 @@ INSERT INTO stream_head (position) VALUES (0);
 -- blocks, so that rows can refer to one another before any is written.
 CREATE SEQUENCE nids AS bigint INCREMENT BY 1024;
 
--- One row per room; version moves with every batch that touches the room, and a
--- writer that was overtaken finds its expected version gone.
+-- One row per room; version is the number of the last event written, and a writer
+-- that was overtaken finds its expected version gone.
 CREATE TABLE rooms (
     nid                 bigint PRIMARY KEY,
     room_id             text COLLATE "C" NOT NULL UNIQUE,
