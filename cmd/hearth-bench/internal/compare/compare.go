@@ -90,7 +90,7 @@ func (p *Plan) starts(ctx context.Context, s *Server, t *Table) error {
 	if stop := s.stop(); err == nil {
 		err = stop
 	}
-	if err != nil || s.Name != hearthName {
+	if err != nil || s.Name != HearthName {
 		return err
 	}
 	took, err = s.timeStarts(ctx, "")

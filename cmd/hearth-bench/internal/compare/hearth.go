@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 )
 
-const hearthName = "Hearth"
+// HearthName is the Name of Hearth.
+const HearthName = "Hearth"
 
 // Hearth returns the server that the given program is. Without a database it
 // runs a private cluster: the same one that it is given otherwise.
@@ -19,7 +20,7 @@ func Hearth(program, dir string) (*Server, error) {
 		return nil, err
 	}
 	return &Server{
-		Name: hearthName, dir: filepath.Join(dir, "hearth"), addr: "127.0.0.1:18008",
+		Name: HearthName, dir: filepath.Join(dir, "hearth"), addr: "127.0.0.1:18008",
 		configure: func(ctx context.Context, s *Server, database string) ([]string, error) {
 			if err := configureHearth(ctx, program, s, database); err != nil {
 				return nil, err

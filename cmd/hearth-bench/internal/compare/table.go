@@ -124,8 +124,8 @@ func (t *Table) compare(id caseID, w row) (c comparison, found bool) {
 			c.ratio = 1 / c.ratio
 		}
 	}
-	if t.servers[0] == hearthName {
-		c.judge(goals[[3]string{id.scenario, id.name, w.figure}], mids[0], t.cells[cellID{hearthName, id}])
+	if t.servers[0] == HearthName {
+		c.judge(goals[[3]string{id.scenario, id.name, w.figure}], mids[0], t.cells[cellID{HearthName, id}])
 	}
 	return c, found
 }
