@@ -104,53 +104,38 @@ func (s *Server) load(ctx context.Context, roomID string) (*room, error) {
 	return v.(*room), nil
 }
 
-// read loads a room from the database. A commit may come between its queries, so
-// it puts the room in place first and checks that the version still holds after.
-func (s *Server) read(ctx context.Context, roomID string) (*room, error) {
-	for range 10 {
-		row, err := s.db.GetRoom(ctx, roomID)
+// maxReads bounds how often a room is read again because it changed meanwhile.
+const maxReads = 3
+
+// read loads a room from the database, as of one moment. A commit may come before
+// it is in place, where follow finds it, so that is checked after. Another process
+// may be writing all the time: what it makes stale, the next change finds out.
+func (s *Server) read(ctx context.Context, roomID string) (rm *room, err error) {
+	for range maxReads {
+		h, err := s.db.GetRoomHead(ctx, roomID)
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil, ErrUnknownRoom
 		}
 		if err != nil {
 			return nil, err
 		}
-		version, err := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(row.RoomVersion))
+		version, err := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(h.Room.RoomVersion))
 		if err != nil {
 			return nil, fmt.Errorf("loading %s: %w", roomID, err)
 		}
-		rm := &room{id: roomID, version: version, pdus: map[int64]gomatrixserverlib.PDU{}}
-		if rm.head, err = s.readHead(ctx, row); err != nil {
-			return nil, fmt.Errorf("loading %s: %w", roomID, err)
-		}
-		rm.view.Store(&View{Room: *row, State: rm.head.state, Summary: rm.head.summary})
+		rm = &room{id: roomID, version: version, pdus: map[int64]gomatrixserverlib.PDU{}}
+		rm.head = head{row: h.Room, state: h.State, summary: h.Summary, chain: newSnapshotChain(h.Chain, h.State)}
+		rm.view.Store(&View{Room: h.Room, State: h.State, Summary: h.Summary})
 		s.live.rooms.Set(roomID, rm)
 		again, err := s.db.GetRoom(ctx, roomID)
-		if err == nil && again.Version == row.Version {
-			return rm, nil
-		}
-		s.live.drop(rm)
 		if err != nil {
 			return nil, err
 		}
+		if again.Version == h.Room.Version {
+			break
+		}
 	}
-	return nil, fmt.Errorf("loading %s: it changed each time it was read", roomID)
-}
-
-func (s *Server) readHead(ctx context.Context, row *storage.Room) (h head, err error) {
-	h.row = *row
-	if h.state, err = s.db.CurrentState(ctx, row.NID); err != nil {
-		return h, err
-	}
-	if h.summary, err = s.db.GetRoomSummary(ctx, row.NID); err != nil {
-		return h, err
-	}
-	chain, err := s.db.SnapshotChain(ctx, row.SnapshotNID)
-	if err != nil {
-		return h, err
-	}
-	h.chain = newSnapshotChain(chain, h.state)
-	return h, nil
+	return rm, nil
 }
 
 // recentTxns remembers the last transactions of a room, so that a repeated

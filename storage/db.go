@@ -24,6 +24,8 @@ type DB struct {
 	log    *slog.Logger
 	ids    *idAllocator
 	Stream *Stream
+	// tx, if set, is what statements run in; see snapshot.
+	tx *sql.Tx
 }
 
 // Options of Open.
@@ -87,6 +89,18 @@ func (db *DB) inTx(ctx context.Context, f func(tx *sql.Tx) error) error {
 		return fmt.Errorf("committing: %w", err)
 	}
 	return nil
+}
+
+// snapshot runs f on a DB whose reads all see the database at one moment.
+func (db *DB) snapshot(ctx context.Context, f func(db *DB) error) error {
+	tx, err := db.sql.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("beginning to read: %w", err)
+	}
+	defer tx.Rollback()
+	at := *db
+	at.tx = tx
+	return f(&at)
 }
 
 // IsUniqueViolation reports whether err is PostgreSQL's refusal of a second row

@@ -2,8 +2,6 @@ package storage
 
 import (
 	"context"
-	"database/sql"
-	"fmt"
 
 	"github.com/lib/pq"
 )
@@ -19,19 +17,31 @@ func (db *DB) GetRoom(ctx context.Context, roomID string) (*Room, error) {
 	return &r, notFound("reading a room", err)
 }
 
-// RoomIDs returns the ids of the rooms with the given numbers.
-func (db *DB) RoomIDs(ctx context.Context, rooms []int64) (map[int64]string, error) {
-	rows, err := db.query(ctx, `SELECT nid, room_id FROM rooms WHERE nid = ANY($1)`, nids(rooms))
-	ids := map[int64]string{}
-	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
-		var nid int64
-		var id string
-		err := r.Scan(&nid, &id)
-		ids[nid] = id
-		return struct{}{}, err
+// RoomHead is everything about a room that a new event is built on, as of one
+// moment.
+type RoomHead struct {
+	Room    Room
+	State   StateMap
+	Summary RoomSummary
+	Chain   []Snapshot
+}
+
+// GetRoomHead returns a room's newest state, or ErrNotFound.
+func (db *DB) GetRoomHead(ctx context.Context, roomID string) (h RoomHead, err error) {
+	err = db.snapshot(ctx, func(db *DB) error {
+		room, err := db.GetRoom(ctx, roomID)
+		if err != nil {
+			return err
+		}
+		h.Room = *room
+		if h.State, err = db.CurrentState(ctx, room.NID); err != nil {
+			return err
+		}
+		if h.Summary, err = db.GetRoomSummary(ctx, room.NID); err != nil {
+			return err
+		}
+		h.Chain, err = db.SnapshotChain(ctx, room.SnapshotNID)
+		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("reading room ids: %w", err)
-	}
-	return ids, nil
+	return h, err
 }

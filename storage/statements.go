@@ -41,9 +41,18 @@ func (s *statements) get(ctx context.Context, query string) (*sql.Stmt, error) {
 	return st, nil
 }
 
+// statement returns the prepared statement, bound to the transaction if there is one.
+func (db *DB) statement(ctx context.Context, query string) (*sql.Stmt, error) {
+	st, err := db.stmts.get(ctx, query)
+	if err == nil && db.tx != nil {
+		st = db.tx.StmtContext(ctx, st)
+	}
+	return st, err
+}
+
 // query runs a constant query through its prepared statement.
 func (db *DB) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	st, err := db.stmts.get(ctx, query)
+	st, err := db.statement(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +61,7 @@ func (db *DB) query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 
 // scanRow runs a constant query for one row through its prepared statement.
 func (db *DB) scanRow(ctx context.Context, query string, args []any, dest ...any) error {
-	st, err := db.stmts.get(ctx, query)
+	st, err := db.statement(ctx, query)
 	if err != nil {
 		return err
 	}
@@ -62,7 +71,7 @@ func (db *DB) scanRow(ctx context.Context, query string, args []any, dest ...any
 // exec runs a constant statement through its prepared form and returns the
 // number of rows it touched.
 func (db *DB) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	st, err := db.stmts.get(ctx, query)
+	st, err := db.statement(ctx, query)
 	if err != nil {
 		return 0, err
 	}
