@@ -36,6 +36,12 @@ bench: build setup
 	$(GO) build -o bin/hearth-bench ./cmd/hearth-bench
 	.ci/bench
 
+# Hearth beside Dendrite; the first time takes long, because Dendrite is built and
+# its rooms are filled.
+bench-compare: build setup
+	$(GO) build -o bin/hearth-bench ./cmd/hearth-bench
+	bin/hearth-bench compare $(COMPAREFLAGS)
+
 # PostgreSQL's server programs; without them a sentence says what to install.
 setup:
 	@.ci/setup postgresql

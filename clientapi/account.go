@@ -75,6 +75,9 @@ func (a *API) postDeactivate(r *http.Request, u *httpapi.Requester) (any, error)
 		return nil, err
 	}
 	a.sessions.forget(gone)
+	if err := a.deviceListChanged(context.WithoutCancel(r.Context()), userID); err != nil {
+		return nil, err
+	}
 	// The client may go away, but the rooms are to be left all the same.
 	if err := a.leaveRooms(context.WithoutCancel(r.Context()), userID); err != nil {
 		a.log.Error("a deactivated user could not leave all rooms", "user", userID, "request", httpapi.RequestID(r.Context()), "err", err)

@@ -132,7 +132,7 @@ func (a *API) deleteDevices(ctx context.Context, userID string, deviceIDs []stri
 		return err
 	}
 	a.sessions.forget(gone)
-	return nil
+	return a.deviceListChanged(ctx, userID)
 }
 
 // deleteOtherDevices deletes all devices of the user but keep.
@@ -142,5 +142,5 @@ func (a *API) deleteOtherDevices(ctx context.Context, userID, keep string) error
 		return err
 	}
 	a.sessions.forget(gone)
-	return nil
+	return a.deviceListChanged(ctx, userID)
 }

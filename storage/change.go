@@ -24,6 +24,8 @@ type Change struct {
 	Receipts    []Receipt
 	AccountData []AccountData
 	Presence    []Presence
+	ToDevice    []ToDevice
+	DeviceLists []DeviceListChange
 	// Forgets tells followers of rooms that users have forgotten.
 	Forgets []Forget
 }
@@ -72,11 +74,16 @@ type RoomSummary struct {
 
 // rows is how many positions the change draws.
 func (c *Change) rows() int {
-	n := len(c.Receipts) + len(c.AccountData) + len(c.Presence)
+	n := c.userRows()
 	if c.Room != nil {
 		n += len(c.Room.Events)
 	}
 	return n
+}
+
+// userRows is how many positions what users did draws, apart from rooms.
+func (c *Change) userRows() int {
+	return len(c.Receipts) + len(c.AccountData) + len(c.Presence) + len(c.ToDevice) + len(c.DeviceLists)
 }
 
 // Batch is a run of changes that was committed together. Changes that failed

@@ -24,6 +24,8 @@ type DB struct {
 	log    *slog.Logger
 	ids    *idAllocator
 	Stream *Stream
+	// keyCounts is what devices have in stock, see GetKeyCounts.
+	keyCounts *keyCounts
 	// tx, if set, is what statements run in; see snapshot.
 	tx *sql.Tx
 }
@@ -57,7 +59,7 @@ func Open(ctx context.Context, dsn string, opts Options) (*DB, error) {
 		pool.Close()
 		return nil, err
 	}
-	db := &DB{sql: pool, stmts: newStatements(pool), log: opts.Logger}
+	db := &DB{sql: pool, stmts: newStatements(pool), log: opts.Logger, keyCounts: newKeyCounts()}
 	db.ids = newIDAllocator(db)
 	if db.Stream, err = newStream(ctx, db); err != nil {
 		pool.Close()

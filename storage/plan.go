@@ -33,7 +33,7 @@ func newPlan(batch []*Ticket) *plan {
 	}
 	for _, t := range batch {
 		c := t.change
-		n := len(c.Receipts) + len(c.AccountData) + len(c.Presence)
+		n := c.userRows()
 		p.positions += int64(n)
 		p.hasState = p.hasState || n > 0
 	}
@@ -93,6 +93,14 @@ func (p *plan) setBase(base Position) {
 		for i := range c.Presence {
 			next++
 			c.Presence[i].Position = next
+		}
+		for i := range c.ToDevice {
+			next++
+			c.ToDevice[i].Position = next
+		}
+		for i := range c.DeviceLists {
+			next++
+			c.DeviceLists[i].Position = next
 		}
 	}
 	for _, r := range p.rooms {

@@ -25,7 +25,10 @@ func (w *batchWriter) writeUserData(ctx context.Context, p *plan) error {
 	if err := w.writeAccountData(ctx, data); err != nil {
 		return err
 	}
-	return w.writePresence(ctx, presence)
+	if err := w.writePresence(ctx, presence); err != nil {
+		return err
+	}
+	return w.writeDevices(ctx, p)
 }
 
 func (w *batchWriter) writeReceipts(ctx context.Context, receipts map[[4]string]Receipt) error {

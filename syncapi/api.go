@@ -7,6 +7,9 @@ import (
 	"log/slog"
 	"sync"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"hearth/internal/filter"
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
 	"hearth/storage"
@@ -32,9 +35,13 @@ type API struct {
 	log     *slog.Logger
 	hub     *hub
 	members *sentMembers
+	filters *lru.Cache[string, *filter.Sync]
 	closing chan struct{}
 	once    sync.Once
 }
+
+// maxFilters bounds the stored filters that are kept parsed.
+const maxFilters = 10_000
 
 // New starts following the stream. Close ends it.
 func New(o Options) *API {
@@ -43,6 +50,10 @@ func New(o Options) *API {
 	}
 	a := &API{o: o, db: o.DB, rooms: o.Rooms, log: o.Logger, members: newSentMembers(), closing: make(chan struct{})}
 	a.hub = newHub(o)
+	var err error
+	if a.filters, err = lru.New[string, *filter.Sync](maxFilters); err != nil {
+		panic(err) // only for a size that isn't positive
+	}
 	o.DB.Stream.Follow(a.hub.follow)
 	if o.PresenceEnabled {
 		go a.watchPresence()

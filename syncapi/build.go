@@ -23,8 +23,15 @@ func (q *request) build(ctx context.Context) (answer []byte, empty bool, err err
 	if err != nil {
 		return nil, false, err
 	}
-	if !q.initial && !q.fullState && len(m.joined)+len(m.others)+len(m.changed) == 0 && !m.account {
-		return q.finish(nil, m), true, nil
+	if err := q.loadDevices(ctx, m); err != nil {
+		return nil, false, err
+	}
+	counts, err := q.api.db.GetKeyCounts(ctx, q.u.id, q.requester.DeviceID)
+	if err != nil {
+		return nil, false, err
+	}
+	if !q.initial && !q.fullState && len(m.messages) == 0 && m.devices.empty() && len(m.joined)+len(m.others)+len(m.changed) == 0 && !m.account {
+		return q.finish(nil, m, counts), true, nil
 	}
 	data, err := q.accountData(ctx, m)
 	if err != nil {
@@ -38,16 +45,22 @@ func (q *request) build(ctx context.Context) (answer []byte, empty bool, err err
 	body := len(b)
 	b = q.appendAccountData(b, data)
 	b = q.appendPresence(b, m.changed)
+	b = appendToDevice(b, m.messages)
+	if err := q.membersOfEncrypted(ctx, m); err != nil {
+		return nil, false, err
+	}
+	b = m.devices.append(b)
 	if b, err = q.appendRooms(ctx, b, m, parts); err != nil {
 		return nil, false, err
 	}
-	return q.finish(b, m), len(b) == body, nil
+	return q.finish(b, m, counts), len(b) == body, nil
 }
 
 // finish puts the token in front of the parts, which each begin with a comma.
-func (q *request) finish(parts []byte, m *moment) []byte {
-	b := append(make([]byte, 0, len(parts)+128), `{"next_batch":"`...)
-	b = append(m.token.Append(b), `","device_one_time_keys_count":{},"device_unused_fallback_key_types":[]`...)
+func (q *request) finish(parts []byte, m *moment, counts storage.KeyCounts) []byte {
+	b := append(make([]byte, 0, len(parts)+256), `{"next_batch":"`...)
+	b = append(m.token.Append(b), '"')
+	b = appendKeyCounts(b, counts)
 	return append(append(b, parts...), '}')
 }
 

@@ -18,6 +18,10 @@ type moment struct {
 	others  []storage.Membership // invited, knocked, left
 	account bool
 	changed []storage.Presence
+	// mayHaveMessages is whether messages to the device may be waiting.
+	mayHaveMessages bool
+	messages        []storage.ToDevice
+	devices         deviceLists
 }
 
 // roomShot is a room the user has joined, at the moment.
@@ -61,7 +65,7 @@ func (q *request) shoot(m *moment) (missing []*room) {
 	h := q.api.hub
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	m.token = token.Sync{Position: h.position, Typing: h.typingSerial.Load()}
+	m.token = token.Sync{Position: h.position, Typing: h.typingSerial.Load(), ToDevice: h.position}
 	since := q.since.Position
 	for nid, membership := range q.u.memberships {
 		if !q.filter.MatchesRoom(membership.RoomID) {
@@ -83,6 +87,8 @@ func (q *request) shoot(m *moment) (missing []*room) {
 		}
 	}
 	m.account = q.initial || q.u.accountData > since
+	m.mayHaveMessages = q.since.ToDevice < q.u.followedFrom || q.u.toDevice[q.requester.DeviceID] > q.since.ToDevice
+	q.shootDevices(m)
 	m.changed = q.shootPresence()
 	return missing
 }

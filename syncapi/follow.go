@@ -28,6 +28,7 @@ func (h *hub) follow(b *storage.Batch) {
 		for _, p := range c.Presence {
 			h.followPresence(p)
 		}
+		h.followDevices(c)
 		for _, f := range c.Forgets {
 			if u := h.users[f.UserID]; u != nil {
 				if m, ok := u.memberships[f.RoomNID]; ok {
@@ -198,7 +199,7 @@ func (h *hub) followPresence(p storage.Presence) {
 	if len(h.presenceLog) >= maxPresenceLog {
 		h.presenceLog = slices.Clone(h.presenceLog[maxPresenceLog/2:])
 	}
-	h.presenceLog = append(h.presenceLog, presenceChange{p.Position, p.UserID})
+	h.presenceLog = append(h.presenceLog, userChange{p.Position, p.UserID})
 	u := h.users[p.UserID]
 	if u == nil {
 		return

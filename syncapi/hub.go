@@ -30,7 +30,11 @@ type hub struct {
 	users    map[string]*user
 	presence map[string]storage.Presence
 	// presenceLog lists who changed, in the stream's order, bounded.
-	presenceLog []presenceChange
+	presenceLog []userChange
+	// deviceLog lists whose devices changed, in the stream's order: every change
+	// after deviceLogFrom.
+	deviceLog     []userChange
+	deviceLogFrom storage.Position
 	// bytes is what all tails take.
 	bytes int64
 
@@ -42,7 +46,8 @@ type hub struct {
 	done   chan struct{}
 }
 
-type presenceChange struct {
+// userChange is something of a user's that changed.
+type userChange struct {
 	position storage.Position
 	userID   string
 }
@@ -93,6 +98,10 @@ type user struct {
 	// accountData is the position of the newest account data.
 	accountData storage.Position
 	unread      map[int64]*unreadCount
+	// toDevice is the position of the newest message to each device; what came up to
+	// followedFrom isn't in it.
+	toDevice     map[string]storage.Position
+	followedFrom storage.Position
 	// readAt is the position of the user's newest receipt.
 	readAt storage.Position
 	// news is the position of the newest thing that concerns the user, and typing
@@ -109,7 +118,7 @@ type user struct {
 
 func newHub(o Options) *hub {
 	h := &hub{
-		o: o, position: o.DB.Stream.Position(), rooms: map[int64]*room{}, byID: map[string]*room{},
+		o: o, position: o.DB.Stream.Position(), deviceLogFrom: o.DB.Stream.Position(), rooms: map[int64]*room{}, byID: map[string]*room{},
 		users: map[string]*user{}, presence: map[string]storage.Presence{},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
@@ -118,6 +127,14 @@ func newHub(o Options) *hub {
 	go h.wakeUp()
 	go h.tidy()
 	return h
+}
+
+// now is the position up to which tokens can have been given out. It may be ahead
+// of the stream's own for as long as the followers of a batch are told.
+func (h *hub) now() storage.Position {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return h.position
 }
 
 func (h *hub) close() { close(h.done) }

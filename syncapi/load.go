@@ -21,7 +21,8 @@ func (a *API) user(ctx context.Context, id string) (*user, error) {
 	h.mu.Lock()
 	if u = h.users[id]; u == nil {
 		// From here on the stream is followed; what came before is read below.
-		u = &user{id: id, memberships: map[int64]storage.Membership{}, unread: map[int64]*unreadCount{}}
+		u = &user{id: id, memberships: map[int64]storage.Membership{}, unread: map[int64]*unreadCount{},
+			toDevice: map[string]storage.Position{}, followedFrom: h.position}
 		u.news.Store(h.position)
 		u.typing.Store(h.typingSerial.Load())
 		h.users[id] = u

@@ -70,7 +70,7 @@ func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, er
 	}
 	if since := v.Get("since"); since != "" {
 		q.initial = false
-		if q.since, err = token.ParseSync(since); err != nil || q.since.Position > a.db.Stream.Position() {
+		if q.since, err = token.ParseSync(since); err != nil || q.since.Position > a.hub.now() {
 			return nil, httpapi.InvalidParam("since is no token of this server's")
 		}
 	}
@@ -108,21 +108,29 @@ func (a *API) filter(ctx context.Context, userID, text string) (*filter.Sync, er
 	if text == "" {
 		return everything, nil
 	}
-	raw := []byte(text)
-	if !strings.HasPrefix(text, "{") {
-		var err error
-		raw, err = a.db.GetFilter(ctx, userID, text)
-		if errors.Is(err, storage.ErrNotFound) {
-			return nil, httpapi.InvalidParam("There is no filter %q", text)
-		}
+	if strings.HasPrefix(text, "{") {
+		f, err := filter.ParseSync([]byte(text))
 		if err != nil {
-			return nil, err
+			return nil, httpapi.BadJSON("The filter is invalid: %v", err)
 		}
+		return f, nil
+	}
+	// A stored filter never changes.
+	if f, ok := a.filters.Get(userID + "\x00" + text); ok {
+		return f, nil
+	}
+	raw, err := a.db.GetFilter(ctx, userID, text)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, httpapi.InvalidParam("There is no filter %q", text)
+	}
+	if err != nil {
+		return nil, err
 	}
 	f, err := filter.ParseSync(raw)
 	if err != nil {
 		return nil, httpapi.BadJSON("The filter is invalid: %v", err)
 	}
+	a.filters.Add(userID+"\x00"+text, f)
 	return f, nil
 }
 
@@ -163,5 +171,5 @@ func (q *request) answer(ctx context.Context) (any, error) {
 // hasNews reports whether anything concerns the user since their token; without
 // it there is no need to look at their rooms.
 func (q *request) hasNews() bool {
-	return q.u.news.Load() > q.since.Position || q.u.typing.Load() > q.since.Typing
+	return q.u.news.Load() > q.since.Position || q.u.typing.Load() > q.since.Typing || q.since.ToDevice < q.since.Position
 }

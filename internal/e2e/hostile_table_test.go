@@ -55,11 +55,23 @@ var endpoints = []endpoint{
 	{"POST", "/_matrix/client/v3/rooms/{room}/kick", tokenNeeded, []string{`{"user_id":1}`}},
 	{"POST", "/_matrix/client/v3/rooms/{room}/ban", tokenNeeded, []string{`{"user_id":1}`}},
 	{"POST", "/_matrix/client/v3/rooms/{room}/unban", tokenNeeded, []string{`{"user_id":1}`}},
+	{"POST", "/_matrix/client/v3/knock/{room}", tokenNeeded, []string{`{"reason":1}`}},
+	{"GET", "/_matrix/client/v3/pushrules/global/", tokenNeeded, nil},
+	{"GET", "/_matrix/client/v3/pushrules/global/override/.m.rule.master", tokenNeeded, nil},
+	{"GET", "/_matrix/client/v3/pushrules/global/override/.m.rule.master/actions", tokenNeeded, nil},
+	{"GET", "/_matrix/client/v3/pushrules/global/override/.m.rule.master/enabled", tokenNeeded, nil},
+	{"POST", "/_matrix/client/v3/keys/upload", tokenNeeded, []string{
+		`{"one_time_keys":[]}`, `{"one_time_keys":{"nocolon":"x"}}`, `{"device_keys":1}`, `{"device_keys":{"user_id":"@eve:hearth.test"}}`}},
+	{"POST", "/_matrix/client/v3/keys/query", tokenNeeded, []string{`{}`, `{"device_keys":[]}`, `{"device_keys":{"@bob:hearth.test":1}}`}},
+	{"POST", "/_matrix/client/v3/keys/claim", tokenNeeded, []string{`{}`, `{"one_time_keys":{"@bob:hearth.test":[]}}`}},
+	{"POST", "/_matrix/client/v3/keys/device_signing/upload", tokenNeeded, []string{`{"master_key":1}`, `{"master_key":{"usage":["master"]}}`}},
+	{"POST", "/_matrix/client/v3/keys/signatures/upload", tokenNeeded, []string{`{"@bob:hearth.test":[]}`}},
+	{"PUT", "/_matrix/client/v3/sendToDevice/m.test/{txn}", tokenNeeded, []string{`{"messages":[]}`, `{"messages":{"@bob:hearth.test":[]}}`}},
 	{"GET", "/_matrix/client/v3/rooms/{room}/members", tokenNeeded, nil},
 	{"GET", "/_matrix/client/v3/rooms/{room}/joined_members", tokenNeeded, nil},
 	{"GET", "/_matrix/client/v3/rooms/{room}/state", tokenNeeded, nil},
 	{"GET", "/_matrix/client/v3/rooms/{room}/state/m.room.topic/", tokenNeeded, nil},
-	{"PUT", "/_matrix/client/v3/rooms/{room}/state/m.room.power_levels", tokenNeeded, []string{
+	{"PUT", "/_matrix/client/v3/rooms/{room}/state/m.room.power_levels/", tokenNeeded, []string{
 		`{"users":[]}`, `{"users":{"@bob:hearth.test":"fifty"}}`, `{"events_default":{}}`, `{"ban":1.5}`,
 	}},
 	{"PUT", "/_matrix/client/v3/rooms/{room}/send/m.room.message/{txn}", tokenNeeded, []string{`{"body":1.5}`, `{"n":9007199254740993}`}},
@@ -101,6 +113,8 @@ var endpoints = []endpoint{
 	{"GET", "/_matrix/client/v3/pushrules/", tokenNeeded, nil},
 
 	{"POST", "/_matrix/media/v3/upload", tokenNeeded, nil},
+	{"POST", "/_matrix/media/v1/create", tokenNeeded, nil},
+	{"PUT", "/_matrix/media/v3/upload/hearth.test/nosuch", tokenNeeded, nil},
 	{"GET", "/_matrix/media/v3/config", tokenNeeded, nil},
 	{"GET", "/_matrix/media/v3/download/hearth.test/nosuch", tokenIgnored, nil},
 	{"GET", "/_matrix/media/v3/download/hearth.test/nosuch/picture.png", tokenIgnored, nil},

@@ -13,10 +13,16 @@ import (
 
 // TestElementEngine runs the story in js/: two people on three devices, by way
 // of matrix-js-sdk, the engine of Element.
-func TestElementEngine(t *testing.T) {
+func TestElementEngine(t *testing.T) { tellStory(t, "story.mjs") }
+
+// TestEncryption has two people talk in an encrypted room.
+func TestEncryption(t *testing.T) { tellStory(t, "crypto.mjs") }
+
+func tellStory(t *testing.T, script string) {
+	t.Helper()
 	installSDK(t)
 	s := startServer(t)
-	story := exec.Command("node", "story.mjs")
+	story := exec.Command("node", script)
 	story.Dir = "js"
 	story.Env = append(os.Environ(), "HEARTH_URL="+s.base, "HEARTH_PICTURE="+paint(t))
 	out, err := story.CombinedOutput()

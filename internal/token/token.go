@@ -14,24 +14,46 @@ import (
 // ErrInvalid is returned for text that isn't a token of this server's.
 var ErrInvalid = errors.New("not a valid token")
 
-// Sync is where a client's /sync stands: s<position>_<typing serial>.
+// Sync is where a client's /sync stands: s<position>_<typing serial>, and
+// _<to-device position> when messages to the device remain.
 type Sync struct {
 	Position storage.Position
 	// Typing is the serial of the newest typing notification; it grows over restarts.
 	Typing int64
+	// ToDevice is how far the messages to the device were delivered: Position, unless
+	// there were too many for one answer.
+	ToDevice storage.Position
 }
 
 // ParseSync reads what Sync.String has written, or returns ErrInvalid.
-func ParseSync(s string) (Sync, error) {
-	position, typing, err := parse(s, 's')
-	return Sync{Position: position, Typing: typing}, err
+func ParseSync(s string) (t Sync, err error) {
+	rest := ""
+	if parts := strings.SplitN(s, "_", 3); len(parts) == 3 {
+		s, rest = parts[0]+"_"+parts[1], parts[2]
+	}
+	if t.Position, t.Typing, err = parse(s, 's'); err != nil {
+		return Sync{}, err
+	}
+	t.ToDevice = t.Position
+	if rest != "" {
+		if t.ToDevice, err = strconv.ParseInt(rest, 10, 64); err != nil || t.ToDevice < 0 || t.ToDevice > t.Position {
+			return Sync{}, ErrInvalid
+		}
+	}
+	return t, nil
 }
 
 // String implements fmt.Stringer.
 func (t Sync) String() string { return string(t.Append(nil)) }
 
 // Append appends the token's text to b.
-func (t Sync) Append(b []byte) []byte { return appendToken(b, 's', t.Position, t.Typing) }
+func (t Sync) Append(b []byte) []byte {
+	b = appendToken(b, 's', t.Position, t.Typing)
+	if t.ToDevice != t.Position {
+		b = strconv.AppendInt(append(b, '_'), t.ToDevice, 10)
+	}
+	return b
+}
 
 // Gap is a point of a room's timeline, between two events: t<position>_<sub>.
 // Going backwards from it come the events at or before After, going forwards

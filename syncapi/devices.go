@@ -1,0 +1,255 @@
+package syncapi
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sort"
+	"strconv"
+
+	"hearth/storage"
+)
+
+const (
+	// maxMessages bounds the messages to the device in one answer; the token says
+	// that more are waiting.
+	maxMessages = 200
+	// maxDeviceLog bounds the changes of device lists that are kept in memory.
+	maxDeviceLog = 10_000
+)
+
+// deviceLists tells whose devices the client has to ask for again, and whose are
+// no longer of interest.
+type deviceLists struct{ changed, left map[string]bool }
+
+func (d *deviceLists) empty() bool { return len(d.changed)+len(d.left) == 0 }
+
+func (d *deviceLists) add(userID string) {
+	if d.changed == nil {
+		d.changed = map[string]bool{}
+	}
+	d.changed[userID] = true
+}
+
+// followDevices takes over messages to devices and changed device lists.
+func (h *hub) followDevices(c *storage.Change) {
+	for _, m := range c.ToDevice {
+		if u := h.users[m.UserID]; u != nil {
+			u.toDevice[m.DeviceID] = m.Position
+			h.concerns(u, m.Position)
+		}
+	}
+	for _, l := range c.DeviceLists {
+		if len(h.deviceLog) >= maxDeviceLog {
+			h.deviceLogFrom = h.deviceLog[maxDeviceLog/2-1].position
+			h.deviceLog = slices.Clone(h.deviceLog[maxDeviceLog/2:])
+		}
+		h.deviceLog = append(h.deviceLog, userChange{l.Position, l.UserID})
+		h.tellSharers(l.UserID, l.Position)
+	}
+}
+
+// tellSharers makes something of one user's news to everybody who shares a room
+// with them and syncs.
+func (h *hub) tellSharers(userID string, p storage.Position) {
+	told := map[*user]bool{}
+	for _, r := range h.rooms {
+		if len(r.watchers) == 0 || r.view == nil || r.view.Membership(userID) != "join" {
+			continue
+		}
+		for w := range r.watchers {
+			if !told[w] {
+				told[w] = true
+				h.concerns(w, p)
+			}
+		}
+	}
+	if u := h.users[userID]; u != nil && !told[u] {
+		h.concerns(u, p)
+	}
+}
+
+// shootDevices collects whose devices changed since the token, as far as memory
+// knows. The hub's lock is held.
+func (q *request) shootDevices(m *moment) {
+	if q.initial {
+		return
+	}
+	log := q.api.hub.deviceLog
+	for i := sort.Search(len(log), func(i int) bool { return log[i].position > q.since.Position }); i < len(log); i++ {
+		if q.shares(log[i].userID) {
+			m.devices.add(log[i].userID)
+		}
+	}
+}
+
+// loadDevices reads the messages to the device, and changes of device lists from
+// before memory begins.
+func (q *request) loadDevices(ctx context.Context, m *moment) error {
+	db, device := q.api.db, q.requester.DeviceID
+	if m.mayHaveMessages {
+		if !q.initial {
+			// What the token acknowledges isn't needed again.
+			if err := db.DeleteToDevice(ctx, q.u.id, device, q.since.ToDevice); err != nil {
+				return err
+			}
+		}
+		var err error
+		m.messages, err = db.ListToDevice(ctx, q.u.id, device, q.since.ToDevice, m.token.Position, maxMessages)
+		if err != nil {
+			return err
+		}
+		if len(m.messages) == maxMessages {
+			m.token.ToDevice = m.messages[maxMessages-1].Position
+		}
+	}
+	h := q.api.hub
+	h.mu.RLock()
+	from := h.deviceLogFrom
+	h.mu.RUnlock()
+	if q.initial || q.since.Position >= from {
+		return nil
+	}
+	changed, err := db.DeviceListsChanged(ctx, q.since.Position, m.token.Position)
+	if err != nil {
+		return err
+	}
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for _, userID := range changed {
+		if q.shares(userID) {
+			m.devices.add(userID)
+		}
+	}
+	return nil
+}
+
+// membersOfEncrypted adds who came into or left the user's sight since the token:
+// through encrypted rooms that the user or they have joined or left.
+func (q *request) membersOfEncrypted(ctx context.Context, m *moment) error {
+	if q.initial {
+		return nil
+	}
+	gone := map[string]bool{}
+	for _, s := range m.joined {
+		if s.view.Summary.Encryption == "" {
+			continue
+		}
+		if s.newly {
+			q.everyMember(s.view.State, m.devices.add)
+			continue
+		}
+		if err := q.membersMoved(ctx, m, s, gone); err != nil {
+			return err
+		}
+	}
+	for _, o := range m.others {
+		if o.Membership != "leave" && o.Membership != "ban" || o.Position <= q.since.Position {
+			continue
+		}
+		v, err := q.api.rooms.View(ctx, o.RoomID)
+		if err != nil {
+			return err
+		}
+		if v.Summary.Encryption != "" {
+			q.everyMember(v.State, func(id string) { gone[id] = true })
+		}
+	}
+	h := q.api.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for id := range gone {
+		if !q.shares(id) {
+			if m.devices.left == nil {
+				m.devices.left = map[string]bool{}
+			}
+			m.devices.left[id] = true
+			delete(m.devices.changed, id)
+		}
+	}
+	return nil
+}
+
+func (q *request) everyMember(state storage.StateMap, do func(userID string)) {
+	for it := state.Iterator(); !it.Done(); {
+		t, e, _ := it.Next()
+		if t.Type == "m.room.member" && e.Membership == "join" && t.StateKey != q.u.id {
+			do(t.StateKey)
+		}
+	}
+}
+
+// membersMoved looks at the member events of a room since the token.
+func (q *request) membersMoved(ctx context.Context, m *moment, s *roomShot, gone map[string]bool) error {
+	if s.latest <= q.since.Position {
+		return nil
+	}
+	var events []*storage.Event
+	if s.tailFrom <= q.since.Position {
+		for _, e := range s.tail {
+			if e.event.Position > q.since.Position {
+				events = append(events, e.event)
+			}
+		}
+	} else {
+		var err error
+		if events, err = q.api.db.StateEventsBetween(ctx, s.room.nid, q.since.Position, m.token.Position); err != nil {
+			return err
+		}
+	}
+	for _, e := range events {
+		if e.Type != "m.room.member" || !e.IsState() || *e.StateKey == q.u.id {
+			continue
+		}
+		if s.view.Membership(*e.StateKey) == "join" {
+			m.devices.add(*e.StateKey)
+		} else {
+			gone[*e.StateKey] = true
+		}
+	}
+	return nil
+}
+
+func (d *deviceLists) append(b []byte) []byte {
+	if d.empty() {
+		return b
+	}
+	b = append(b, `,"device_lists":{"changed":[`...)
+	for _, id := range slices.Sorted(maps.Keys(d.changed)) {
+		b = appendJSON(comma(b), id)
+	}
+	b = append(b, `],"left":[`...)
+	for _, id := range slices.Sorted(maps.Keys(d.left)) {
+		b = appendJSON(comma(b), id)
+	}
+	return append(b, `]}`...)
+}
+
+func appendToDevice(b []byte, messages []storage.ToDevice) []byte {
+	if len(messages) == 0 {
+		return b
+	}
+	b = append(b, `,"to_device":{"events":[`...)
+	for _, m := range messages {
+		b = append(comma(b), m.Content...)
+	}
+	return append(b, `]}`...)
+}
+
+// appendKeyCounts tells the device what it has in stock; signed_curve25519 is
+// always named, because clients take its absence for something else.
+func appendKeyCounts(b []byte, c storage.KeyCounts) []byte {
+	b = append(b, `,"device_one_time_keys_count":{"signed_curve25519":`...)
+	b = strconv.AppendInt(b, int64(c.OneTime["signed_curve25519"]), 10)
+	for algorithm, n := range c.OneTime {
+		if algorithm != "signed_curve25519" {
+			b = append(appendJSON(append(b, ','), algorithm), ':')
+			b = strconv.AppendInt(b, int64(n), 10)
+		}
+	}
+	b = append(b, `},"device_unused_fallback_key_types":[`...)
+	for _, algorithm := range c.Fallback {
+		b = appendJSON(comma(b), algorithm)
+	}
+	return append(b, ']')
+}
