@@ -16,6 +16,7 @@ func (a *API) user(ctx context.Context, id string) (*user, error) {
 	ready := u != nil && u.loaded
 	h.mu.RUnlock()
 	if ready {
+		u.lastSync.Store(time.Now().UnixMilli()) // the janitor leaves them alone from here on
 		return u, nil
 	}
 	h.mu.Lock()
@@ -24,6 +25,7 @@ func (a *API) user(ctx context.Context, id string) (*user, error) {
 		u = &user{id: id, memberships: map[int64]storage.Membership{}, unread: map[int64]*unreadCount{},
 			toDevice: map[string]storage.Position{}, followedFrom: h.position}
 		u.news.Store(h.position)
+		u.lastSync.Store(time.Now().UnixMilli())
 		u.typing.Store(h.typingSerial.Load())
 		h.users[id] = u
 	}
