@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/testenv"
 	"hearth/storage"
 )
 
@@ -32,7 +33,7 @@ type world struct {
 
 func newWorld(t testing.TB, maxUploadSize int64) *world {
 	t.Helper()
-	w := &world{t: t, db: testDB(t), dir: t.TempDir()}
+	w := &world{t: t, db: testenv.Open(t), dir: t.TempDir()}
 	api := w.open(maxUploadSize)
 	server := httpapi.NewServer(httpapi.Options{Authenticate: authenticate})
 	api.Register(server)
