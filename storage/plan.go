@@ -104,15 +104,19 @@ func (p *plan) setBase(base Position) {
 		}
 	}
 	for _, r := range p.rooms {
-		r.setPositions(base)
+		r.setPositions()
 	}
 }
 
-func (r *roomPlan) setPositions(base Position) {
+func (r *roomPlan) setPositions() {
+	var latest Position
 	for _, t := range r.tickets {
 		c := t.change.Room
-		if r.lastPos != 0 {
-			c.Room.LatestPosition = base + r.lastPos
+		for _, e := range c.Events {
+			latest = max(latest, e.Position)
+		}
+		if latest != 0 {
+			c.Room.LatestPosition = latest
 		}
 		for i := range c.Memberships {
 			c.Memberships[i].Position = positionOf(c, c.Memberships[i].EventNID)
