@@ -192,6 +192,14 @@ func (q *request) appendAccountData(b []byte, data []storage.AccountData) []byte
 	return q.appendData(b, `,"account_data":{"events":[`, data, q.filter.AccountData.MatchesPiece)
 }
 
+func (q *request) appendRoomData(b []byte, roomID string, data []storage.AccountData) []byte {
+	f := &q.filter.Room.AccountData
+	if !f.MatchesRoom(roomID) {
+		return b
+	}
+	return q.appendData(b, `,"account_data":{"events":[`, data, f.MatchesPiece)
+}
+
 // appendData appends account data under a name; nothing at all if there is none.
 func (q *request) appendData(b []byte, open string, data []storage.AccountData, matches func(eventType, sender string) bool) []byte {
 	start := len(b)

@@ -81,7 +81,7 @@ func (q *request) appendJoined(ctx context.Context, b []byte, parts []*part) ([]
 // worthShowing reports whether there is anything new in the room.
 func (q *request) worthShowing(p *part) bool {
 	return p.newly || q.fullState || len(p.timeline.entries) > 0 || p.timeline.limited || len(p.state) > 0 ||
-		p.typingNews || len(p.data) > 0 || len(q.visibleReceipts(p.roomShot)) > 0
+		q.showsTyping(p.roomShot) || len(p.data) > 0 || len(q.visibleReceipts(p.roomShot)) > 0
 }
 
 func (q *request) appendRoom(b []byte, p *part, state map[int64]*storage.Event, stateRelated, related *roomserver.Related) []byte {
@@ -108,8 +108,7 @@ func (q *request) appendRoom(b []byte, p *part, state map[int64]*storage.Event, 
 	b = append(b, '}')
 	b = q.appendSummary(b, p, state)
 	b = q.appendEphemeral(b, p.roomShot)
-	b = q.appendData(b, `,"account_data":{"events":[`, p.data, q.filter.Room.AccountData.MatchesPiece)
-	return append(b, '}')
+	return append(q.appendRoomData(b, p.room.id, p.data), '}')
 }
 
 // appendEntry appends an event of a timeline, rendered once for all readers.
@@ -187,8 +186,7 @@ func (q *request) appendSummary(b []byte, p *part, state map[int64]*storage.Even
 // visibleReceipts are those the client is told of: everyone's public ones and the
 // user's own private ones.
 func (q *request) visibleReceipts(s *roomShot) []storage.Receipt {
-	f := &q.filter.Room.Ephemeral
-	if !f.MatchesPiece("m.receipt", "") {
+	if f := &q.filter.Room.Ephemeral; !f.MatchesRoom(s.room.id) || !f.MatchesType("m.receipt") {
 		return nil
 	}
 	visible := s.receipts[:0:0]
@@ -200,9 +198,15 @@ func (q *request) visibleReceipts(s *roomShot) []storage.Receipt {
 	return visible
 }
 
+// showsTyping reports whether the client is told who is typing.
+func (q *request) showsTyping(s *roomShot) bool {
+	f := &q.filter.Room.Ephemeral
+	return s.typingNews && f.MatchesRoom(s.room.id) && f.MatchesType("m.typing")
+}
+
 func (q *request) appendEphemeral(b []byte, s *roomShot) []byte {
 	receipts := q.visibleReceipts(s)
-	typing := s.typingNews && q.filter.Room.Ephemeral.MatchesPiece("m.typing", "")
+	typing := q.showsTyping(s)
 	if !typing && len(receipts) == 0 {
 		return b
 	}

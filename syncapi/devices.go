@@ -184,21 +184,12 @@ func (q *request) membersMoved(ctx context.Context, m *moment, s *roomShot, gone
 	if s.latest <= q.since.Position {
 		return nil
 	}
-	var events []*storage.Event
-	if s.tailFrom <= q.since.Position {
-		for _, e := range s.tail {
-			if e.event.Position > q.since.Position {
-				events = append(events, e.event)
-			}
-		}
-	} else {
-		var err error
-		if events, err = q.api.db.StateEventsBetween(ctx, s.room.nid, q.since.Position, m.token.Position); err != nil {
-			return err
-		}
+	events, err := q.stateChanges(ctx, m, s)
+	if err != nil {
+		return err
 	}
 	for _, e := range events {
-		if e.Type != "m.room.member" || !e.IsState() || *e.StateKey == q.u.id {
+		if e.Type != "m.room.member" || *e.StateKey == q.u.id {
 			continue
 		}
 		if s.view.Membership(*e.StateKey) == "join" {

@@ -115,18 +115,22 @@ func (h *hub) grow(r *room, bytes int64) {
 // size is about what an entry takes, rendered.
 func (e *entry) size() int64 { return int64(2*len(e.event.JSON) + 500) }
 
-// redact puts the redacted form of an event in its place in the tail.
+// redact puts the redacted form of an event in its place in the tail, and has the
+// events rendered anew that show its content as what was before.
 func (r *room) redact(redacted *storage.Event) {
 	r.unreadEpoch++
-	for i, old := range r.tail {
-		if old.event.NID == redacted.NID {
-			r.tail = slices.Clone(r.tail) // readers may hold the old one
+	tail := slices.Clone(r.tail) // readers may hold the old one
+	for i, old := range tail {
+		switch redacted.NID {
+		case old.event.NID:
 			shown := *redacted
 			shown.Place = old.event.Place
-			r.tail[i] = &entry{event: &shown}
-			return
+			tail[i] = &entry{event: &shown}
+		case old.event.ReplacesNID:
+			tail[i] = &entry{event: old.event, highlights: old.highlights}
 		}
 	}
+	r.tail = tail
 }
 
 func (h *hub) followMembership(m storage.Membership) {

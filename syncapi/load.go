@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"hearth/roomserver"
 	"hearth/storage"
 )
 
@@ -53,18 +54,27 @@ func (a *API) user(ctx context.Context, id string) (*user, error) {
 // loadRooms reads the views of the rooms that aren't known yet.
 func (a *API) loadRooms(ctx context.Context, rooms []*room) error {
 	for _, r := range rooms {
-		v, err := a.rooms.View(ctx, r.id)
-		if err != nil {
-			return err
+		for loaded := false; !loaded; {
+			v, err := a.rooms.View(ctx, r.id)
+			if err != nil {
+				return err
+			}
+			loaded = a.hub.setView(r, v)
 		}
-		a.hub.mu.Lock()
-		if r.view == nil || r.view.Room.LatestPosition < v.Room.LatestPosition {
-			r.view = v
-		}
-		r.latest = max(r.latest, v.Room.LatestPosition)
-		a.hub.mu.Unlock()
 	}
 	return nil
+}
+
+// setView takes over a view that was read, and reports false if the room has
+// moved on since.
+func (h *hub) setView(r *room, v *roomserver.View) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v.Room.LatestPosition < r.latest {
+		return r.view != nil
+	}
+	r.view, r.latest = v, v.Room.LatestPosition
+	return true
 }
 
 // loadTails extends the rooms' tails back to at least n events before their

@@ -184,5 +184,9 @@ func (a *API) putPresence(r *http.Request, u *httpapi.Requester) (any, error) {
 	if !a.o.PresenceEnabled {
 		return nil, nil
 	}
+	// Their rooms must be known, for those to be woken who share them.
+	if _, err := a.user(r.Context(), u.UserID); err != nil {
+		return nil, err
+	}
 	return nil, a.db.Stream.Append(r.Context(), &storage.Change{Presence: []storage.Presence{p}})
 }

@@ -18,7 +18,7 @@ func (q *request) stateOf(ctx context.Context, m *moment, s *roomShot, t *timeli
 	case s.newly || q.fullState:
 		q.wholeState(s, t, wanted)
 	case t.limited || q.stateAfter:
-		changes, err := q.api.db.StateEventsBetween(ctx, s.room.nid, q.since.Position, m.token.Position)
+		changes, err := q.stateChanges(ctx, m, s)
 		if err != nil {
 			return nil, err
 		}
@@ -37,6 +37,22 @@ func (q *request) stateOf(ctx context.Context, m *moment, s *roomShot, t *timeli
 	}
 	slices.Sort(events)
 	return events, nil
+}
+
+// stateChanges lists the room's state events since the token, oldest first: from
+// memory if that reaches back so far.
+func (q *request) stateChanges(ctx context.Context, m *moment, s *roomShot) ([]*storage.Event, error) {
+	since := q.since.Position
+	if s.tailFrom > since {
+		return q.api.db.StateEventsBetween(ctx, s.room.nid, since, m.token.Position)
+	}
+	var changes []*storage.Event
+	for _, e := range s.tail[s.firstAfter(since):] {
+		if e.event.IsState() {
+			changes = append(changes, e.event)
+		}
+	}
+	return changes, nil
 }
 
 // wholeState is the state at the timeline's start, or with state_after at its end.

@@ -21,7 +21,7 @@ const (
 	// defaultTimeline is how many events of a room are shown when the filter doesn't say.
 	defaultTimeline = 10
 	// maxTimeline bounds what the filter may say.
-	maxTimeline = 500
+	maxTimeline = 100
 )
 
 // request is one /sync.

@@ -34,6 +34,11 @@ func (q *request) from(s *roomShot) storage.Position {
 	return q.since.Position
 }
 
+// firstAfter is the index of the tail's first event after the position.
+func (s *roomShot) firstAfter(p storage.Position) int {
+	return sort.Search(len(s.tail), func(i int) bool { return s.tail[i].event.Position > p })
+}
+
 // loadTails makes the tails of the rooms reach back far enough, in few queries.
 func (q *request) loadTails(ctx context.Context, m *moment) error {
 	limit := q.limit()
@@ -63,8 +68,7 @@ func (q *request) loadTails(ctx context.Context, m *moment) error {
 // timeline picks the events of a joined room to show.
 func (q *request) timeline(ctx context.Context, m *moment, s *roomShot) (*timeline, error) {
 	from, limit := q.from(s), q.limit()
-	first := sort.Search(len(s.tail), func(i int) bool { return s.tail[i].event.Position > from })
-	candidates := s.tail[first:]
+	candidates := s.tail[s.firstAfter(from):]
 	t := &timeline{start: storage.Place{Position: m.token.Position + 1}}
 	kept := q.pick(s, candidates, limit)
 	if len(kept) < limit && s.tailFrom > from {

@@ -87,8 +87,7 @@ func (f *RoomEvents) MatchesRoom(roomID string) bool {
 }
 
 func (f *RoomEvents) matchesTypeAndSender(eventType, sender string) bool {
-	return (f.Types == nil || matchesAny(*f.Types, eventType)) && !matchesAny(f.NotTypes, eventType) &&
-		(f.Senders == nil || contains(*f.Senders, sender)) && !contains(f.NotSenders, sender)
+	return f.MatchesType(eventType) && (f.Senders == nil || contains(*f.Senders, sender)) && !contains(f.NotSenders, sender)
 }
 
 func (f *RoomEvents) matchesURL(e *storage.Event) bool {

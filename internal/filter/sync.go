@@ -1,12 +1,8 @@
 package filter
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
-
-	"github.com/tidwall/gjson"
-	"github.com/tidwall/sjson"
 )
 
 // Sync narrows what /sync returns.
@@ -14,6 +10,7 @@ import (
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3useruseridfilter
 type Sync struct {
 	EventFields []string   `json:"event_fields"`
+	fields      *fields    // EventFields, taken apart
 	EventFormat string     `json:"event_format"` // client or federation
 	Presence    RoomEvents `json:"presence"`
 	AccountData RoomEvents `json:"account_data"`
@@ -48,6 +45,7 @@ func ParseSync(text []byte) (*Sync, error) {
 			return nil, err
 		}
 	}
+	f.fields = newFields(f.EventFields)
 	return &f, nil
 }
 
@@ -56,26 +54,13 @@ func (f *Sync) MatchesRoom(roomID string) bool {
 	return (f.Room.Rooms == nil || slices.Contains(*f.Room.Rooms, roomID)) && !slices.Contains(f.Room.NotRooms, roomID)
 }
 
+// MatchesType reports whether f lets something of the type pass that has no sender.
+func (f *RoomEvents) MatchesType(eventType string) bool {
+	return (f.Types == nil || matchesAny(*f.Types, eventType)) && !matchesAny(f.NotTypes, eventType)
+}
+
 // MatchesPiece reports whether f lets something of the type from the sender pass
 // that isn't a room event.
 func (f *RoomEvents) MatchesPiece(eventType, sender string) bool {
 	return f.matchesTypeAndSender(eventType, sender)
-}
-
-// Fields keeps only the event_fields of an event given as JSON.
-func (f *Sync) Fields(event []byte) []byte {
-	if len(f.EventFields) == 0 {
-		return event
-	}
-	out := []byte("{}")
-	for _, path := range f.EventFields {
-		v := gjson.GetBytes(event, path)
-		if !v.Exists() {
-			continue
-		}
-		if next, err := sjson.SetRawBytes(out, path, json.RawMessage(v.Raw)); err == nil {
-			out = next
-		}
-	}
-	return out
 }
