@@ -12,7 +12,7 @@ func TestFields(t *testing.T) {
 	for fields, want := range map[string]string{
 		`["type"]`:                                 `{"type":"m.x"}`,
 		`["content.body","type"]`:                  `{"type":"m.x","content":{"body":"hi"}}`,
-		`["content.a\\.b"]`:                      `{"content":{"a.b":1}}`,
+		`["content.a\\.b"]`:                        `{"content":{"a.b":1}}`,
 		`["content","content.body"]`:               `{"content":{"body":"hi","a.b":1,"c\\\\d":2,"deep":{"er":[1],"est":{"1000000000":2}}}}`,
 		`["content.deep.est.1000000000"]`:          `{"content":{"deep":{"est":{"1000000000":2}}}}`,
 		`["type.x","nothing","content.deep.er.0"]`: `{"content":{"deep":{}}}`,
