@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"hearth/internal/token"
 	"hearth/push"
 	"hearth/roomserver"
 	"hearth/storage"
@@ -19,15 +20,18 @@ type part struct {
 
 // build writes the answer, and reports whether there was nothing to tell.
 func (q *request) build(ctx context.Context) (answer []byte, empty bool, err error) {
+	counts, err := q.api.db.GetKeyCounts(ctx, q.u.id, q.requester.DeviceID)
+	if err != nil {
+		return nil, false, err
+	}
+	if m := q.quiet(); m != nil {
+		return q.finish(nil, m, counts), true, nil
+	}
 	m, err := q.collect(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	if err := q.loadDevices(ctx, m); err != nil {
-		return nil, false, err
-	}
-	counts, err := q.api.db.GetKeyCounts(ctx, q.u.id, q.requester.DeviceID)
-	if err != nil {
 		return nil, false, err
 	}
 	if !q.initial && !q.fullState && len(m.messages) == 0 && m.devices.empty() && len(m.joined)+len(m.others)+len(m.changed) == 0 && !m.account {
@@ -54,6 +58,18 @@ func (q *request) build(ctx context.Context) (answer []byte, empty bool, err err
 		return nil, false, err
 	}
 	return q.finish(b, m, counts), len(b) == body, nil
+}
+
+// quiet returns the moment if nothing concerns the user since their token, without
+// a look at their rooms; otherwise nil.
+func (q *request) quiet() *moment {
+	h := q.api.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if q.initial || q.fullState || q.hasNews() {
+		return nil
+	}
+	return &moment{token: token.Sync{Position: h.position, Typing: h.typingSerial.Load(), ToDevice: h.position}}
 }
 
 // finish puts the token in front of the parts, which each begin with a comma.

@@ -97,17 +97,14 @@ func (q *request) shoot(m *moment) (missing []*room) {
 // doesn't know for certain is found out later.
 func (q *request) shootRoom(r *room, membership storage.Membership) *roomShot {
 	since := q.since.Position
-	s := &roomShot{room: r, membership: membership, latest: r.latest, tailFrom: r.tailFrom, receiptsFrom: r.receiptsFrom}
-	s.typingNews = r.typingSerial > q.since.Typing && (!q.initial || len(r.typing) > 0)
-	newReceipts := r.receiptsFrom > since
-	if i := sort.Search(len(r.receipts), func(i int) bool { return r.receipts[i].Position > since }); i < len(r.receipts) {
-		s.receipts = r.receipts[i:]
-		newReceipts = true
-	}
-	if !q.initial && !q.fullState && r.latest <= since && membership.Position <= since && !s.typingNews && !newReceipts {
+	typingNews := r.typingSerial > q.since.Typing && (!q.initial || len(r.typing) > 0)
+	receipts := r.receipts[sort.Search(len(r.receipts), func(i int) bool { return r.receipts[i].Position > since }):]
+	if !q.initial && !q.fullState && r.latest <= since && membership.Position <= since && !typingNews &&
+		len(receipts) == 0 && r.receiptsFrom <= since {
 		return nil
 	}
-	s.view, s.tail = r.view, r.tail
+	s := &roomShot{room: r, membership: membership, view: r.view, tail: r.tail, tailFrom: r.tailFrom, latest: r.latest,
+		receipts: receipts, receiptsFrom: r.receiptsFrom, typingNews: typingNews}
 	s.newly = q.initial || membership.Position > since
 	if s.typingNews {
 		now := time.Now()
