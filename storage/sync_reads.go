@@ -36,55 +36,6 @@ func (db *DB) UserReceipt(ctx context.Context, room int64, userID, receiptType, 
 	return &r, notFound("reading a receipt", err)
 }
 
-// Unread is how many events of a room a user hasn't read.
-type Unread struct{ Notifications, Highlights int }
-
-// maxUnread bounds the events that are looked at per room to count unread ones.
-const maxUnread = 1000
-
-// CountUnread counts, for each room, what the user hasn't read up to a position:
-// events after the newest of their receipts (of any thread's main timeline), of
-// their own events, and of the place where their membership began.
-func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, upTo Position) (map[int64]Unread, error) {
-	rows, err := db.query(ctx, `
-		SELECT w.nid, coalesce(n.unread, 0), coalesce(h.highlights, 0)
-		FROM unnest($1::bigint[]) AS w (nid)
-		CROSS JOIN LATERAL (
-			SELECT greatest(
-				(SELECT max(event_position) FROM receipts WHERE room_nid = w.nid AND user_id = $2
-					AND receipt_type IN ('m.read', 'm.read.private') AND thread_id IN ('', 'main')),
-				(SELECT min(position) FROM events WHERE room_nid = w.nid AND type = 'm.room.member' AND state_key = $2
-					AND position IS NOT NULL), 0) AS position
-		) AS r
-		CROSS JOIN LATERAL (
-			SELECT greatest(r.position, max(position) FILTER (WHERE sender = $2)) AS position FROM (
-				SELECT position, sender FROM events WHERE room_nid = w.nid AND position > r.position AND position <= $3
-				ORDER BY position DESC LIMIT $4) AS recent
-		) AS own
-		CROSS JOIN LATERAL (
-			SELECT count(*) AS unread FROM (
-				SELECT FROM events WHERE room_nid = w.nid AND position > own.position AND position <= $3 AND notifies
-				LIMIT $4) AS unread
-		) AS n
-		CROSS JOIN LATERAL (
-			SELECT count(*) AS highlights FROM (
-				SELECT FROM highlights WHERE room_nid = w.nid AND user_id IN ($2, '') AND position > own.position AND position <= $3
-				LIMIT $4) AS mentions
-		) AS h`, nids(rooms), userID, upTo, maxUnread)
-	counts := map[int64]Unread{}
-	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
-		var nid int64
-		var u Unread
-		err := r.Scan(&nid, &u.Notifications, &u.Highlights)
-		counts[nid] = u
-		return struct{}{}, err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("counting unread events: %w", err)
-	}
-	return counts, nil
-}
-
 // AccountDataSince returns what the user's account data became after a position.
 func (db *DB) AccountDataSince(ctx context.Context, userID string, after Position) ([]AccountData, error) {
 	rows, err := db.query(ctx, `SELECT position, user_id, room_id, type, content FROM account_data

@@ -101,11 +101,7 @@ func (q *request) appendRoom(b []byte, p *part, state map[int64]*storage.Event, 
 		b = append(b, `state":{"events":[`...)
 	}
 	b = q.appendStateEvents(b, p.state, state, stateRelated)
-	b = append(b, `]},"unread_notifications":{"notification_count":`...)
-	b = strconv.AppendInt(b, int64(p.unread.Notifications), 10)
-	b = append(b, `,"highlight_count":`...)
-	b = strconv.AppendInt(b, int64(p.unread.Highlights), 10)
-	b = append(b, '}')
+	b = q.appendUnread(append(b, `]}`...), p.unread)
 	b = q.appendSummary(b, p, state)
 	b = q.appendEphemeral(b, p.roomShot)
 	return append(q.appendRoomData(b, p.room.id, p.data), '}')

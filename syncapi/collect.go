@@ -37,8 +37,9 @@ type roomShot struct {
 	receiptsFrom storage.Position
 	typing       []string
 	typingNews   bool
-	unread       storage.Unread
-	unreadKnown  bool
+	// unread is by thread, see unreadCount.
+	unread      map[string]storage.Unread
+	unreadKnown bool
 	// data is account data of the room.
 	data []storage.AccountData
 	// newly is whether the room is to be shown as new to the client.
@@ -66,13 +67,15 @@ func (q *request) shoot(m *moment) (missing []*room) {
 	h.mu.RLock()
 	defer h.mu.RUnlock()
 	m.token = token.Sync{Position: h.position, Typing: h.typingSerial.Load(), ToDevice: h.position}
+	q.ignored = q.u.ignored
 	since := q.since.Position
 	for nid, membership := range q.u.memberships {
 		if !q.filter.MatchesRoom(membership.RoomID) {
 			continue
 		}
 		if membership.Membership != "join" {
-			if membership.Position > since || q.initial || q.fullState {
+			unwanted := membership.Membership == "invite" && q.ignored[membership.Sender]
+			if !unwanted && (membership.Position > since || q.initial || q.fullState) {
 				m.others = append(m.others, membership)
 			}
 			continue

@@ -22,6 +22,7 @@ func (h *hub) follow(b *storage.Batch) {
 		for _, d := range c.AccountData {
 			if u := h.users[d.UserID]; u != nil {
 				u.accountData = max(u.accountData, d.Position)
+				u.setIgnored(d)
 				h.concerns(u, d.Position)
 			}
 		}
@@ -102,7 +103,7 @@ func (h *hub) appendTail(r *room, e *storage.Event, highlights []string) {
 		}
 		r.tail = slices.Clone(r.tail[cut:])
 	}
-	n := &entry{event: e, highlights: highlights}
+	n := newEntry(e, highlights)
 	r.tail = append(r.tail, n)
 	h.grow(r, n.size())
 }
@@ -118,16 +119,16 @@ func (e *entry) size() int64 { return int64(2*len(e.event.JSON) + 500) }
 // redact puts the redacted form of an event in its place in the tail, and has the
 // events rendered anew that show its content as what was before.
 func (r *room) redact(redacted *storage.Event) {
-	r.unreadEpoch++
 	tail := slices.Clone(r.tail) // readers may hold the old one
 	for i, old := range tail {
 		switch redacted.NID {
 		case old.event.NID:
 			shown := *redacted
 			shown.Place = old.event.Place
-			tail[i] = &entry{event: &shown}
+			r.recount(old)
+			tail[i] = newEntry(&shown, nil)
 		case old.event.ReplacesNID:
-			tail[i] = &entry{event: old.event, highlights: old.highlights}
+			tail[i] = newEntry(old.event, old.highlights)
 		}
 	}
 	r.tail = tail
@@ -164,7 +165,7 @@ func (h *hub) setMembership(u *user, m storage.Membership) {
 
 // addRoom starts following a room, from here on.
 func (h *hub) addRoom(nid int64, id string) *room {
-	r := &room{nid: nid, id: id, tailFrom: h.position, receiptsFrom: h.position, latest: -1,
+	r := &room{nid: nid, id: id, tailFrom: h.position, liveFrom: h.position, receiptsFrom: h.position, latest: -1,
 		watchers: map[*user]struct{}{}, typing: map[string]time.Time{}}
 	h.rooms[nid], h.byID[id] = r, r
 	return r
@@ -173,8 +174,10 @@ func (h *hub) addRoom(nid int64, id string) *room {
 func (h *hub) followReceipt(x storage.Receipt) {
 	if x.Type == "m.read" || x.Type == "m.read.private" {
 		if u := h.users[x.UserID]; u != nil {
-			delete(u.unread, x.RoomNID)
 			u.readAt = x.Position
+			if r := h.rooms[x.RoomNID]; r != nil {
+				u.readUpTo(r, x.ThreadID, x.EventPosition)
+			}
 		}
 	}
 	r := h.rooms[x.RoomNID]
@@ -238,6 +241,6 @@ func (h *hub) shrink() {
 			return
 		}
 		h.grow(r, -r.bytes)
-		r.tail, r.tailFrom = nil, h.position
+		r.tail, r.tailFrom, r.liveFrom = nil, h.position, h.position
 	}
 }

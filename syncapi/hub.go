@@ -1,6 +1,7 @@
 package syncapi
 
 import (
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,13 +69,14 @@ type room struct {
 	// appended to, or replaced when it is cut, so that a reader may keep the slice.
 	tail     []*entry
 	tailFrom storage.Position
+	// liveFrom is from where on the tail came from the stream: what was read from the
+	// database doesn't say whom it highlights for.
+	liveFrom storage.Position
 	bytes    int64
 	used     time.Time
 	// receipts holds the newest receipts: every one after receiptsFrom.
 	receipts     []storage.Receipt
 	receiptsFrom storage.Position
-	// unreadEpoch moves when counts of unread events must be made anew.
-	unreadEpoch int
 	// watchers are the users who sync and have joined the room.
 	watchers map[*user]struct{}
 	typing   map[string]time.Time
@@ -86,7 +88,18 @@ type room struct {
 type entry struct {
 	event      *storage.Event
 	highlights []string
-	rendered   atomic.Pointer[roomserver.Rendered]
+	// thread is the root of the event's thread, "" in the main timeline.
+	thread   string
+	rendered atomic.Pointer[roomserver.Rendered]
+}
+
+func newEntry(e *storage.Event, highlights []string) *entry {
+	return &entry{event: e, highlights: highlights, thread: threadOf(e)}
+}
+
+// firstAfter is the index of the tail's first event after the position.
+func (r *room) firstAfter(p storage.Position) int {
+	return sort.Search(len(r.tail), func(i int) bool { return r.tail[i].event.Position > p })
 }
 
 // user is somebody who syncs.
@@ -97,7 +110,12 @@ type user struct {
 	loaded      bool
 	// accountData is the position of the newest account data.
 	accountData storage.Position
-	unread      map[int64]*unreadCount
+	// unread is written under the hub's lock, or under its read lock and mu.
+	unread map[int64]*unreadCount
+	// ignored are those whom the user doesn't want to hear; the map is replaced, not
+	// changed.
+	ignored   map[string]bool
+	ignoredAt storage.Position
 	// toDevice is the position of the newest message to each device; what came up to
 	// followedFrom isn't in it.
 	toDevice     map[string]storage.Position

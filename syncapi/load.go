@@ -44,8 +44,9 @@ func (a *API) user(ctx context.Context, id string) (*user, error) {
 	for _, m := range memberships {
 		h.setMembership(u, m)
 	}
-	if n := len(data); n > 0 {
-		u.accountData = max(u.accountData, data[n-1].Position)
+	for _, d := range data {
+		u.accountData = max(u.accountData, d.Position)
+		u.setIgnored(d)
 	}
 	u.loaded = true
 	return u, nil
@@ -108,7 +109,7 @@ func (h *hub) extend(r *room, from storage.Position, older []*storage.Event, ask
 	}
 	tail := make([]*entry, 0, len(older)+len(r.tail))
 	for _, e := range slices.Backward(older) {
-		n := &entry{event: e}
+		n := newEntry(e, nil)
 		h.grow(r, n.size())
 		tail = append(tail, n)
 	}

@@ -37,6 +37,8 @@ type request struct {
 	stateAfter bool
 	timeout    time.Duration
 	now        time.Time
+	// ignored are those whom the user ignores, as of the moment.
+	ignored map[string]bool
 }
 
 // getSync answers GET /_matrix/client/v3/sync.

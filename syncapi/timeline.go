@@ -95,10 +95,7 @@ func (q *request) timeline(ctx context.Context, m *moment, s *roomShot) (*timeli
 // pick returns the newest of the candidates that the reader may see and the
 // filter lets pass, at most limit.
 func (q *request) pick(s *roomShot, candidates []*entry, limit int) []*entry {
-	f := &q.filter.Room.Timeline
-	if len(candidates) <= limit && !slices.ContainsFunc(candidates, func(e *entry) bool {
-		return !s.vis.CanSee(e.event) || !f.Matches(e.event)
-	}) {
+	if len(candidates) <= limit && !slices.ContainsFunc(candidates, func(e *entry) bool { return !q.sees(s, e.event) }) {
 		return candidates
 	}
 	kept := make([]*entry, 0, limit)
@@ -106,7 +103,7 @@ func (q *request) pick(s *roomShot, candidates []*entry, limit int) []*entry {
 		if len(kept) == limit {
 			break
 		}
-		if s.vis.CanSee(e.event) && f.Matches(e.event) {
+		if q.sees(s, e.event) {
 			kept = append(kept, e)
 		}
 	}
@@ -123,7 +120,7 @@ func (q *request) hasMore(s *roomShot, candidates, kept []*entry) bool {
 		if e == kept[0] {
 			return false
 		}
-		if s.vis.CanSee(e.event) && q.filter.Room.Timeline.Matches(e.event) {
+		if q.sees(s, e.event) {
 			return true
 		}
 	}
@@ -144,14 +141,14 @@ func (q *request) readOlder(ctx context.Context, s *roomShot, from storage.Posit
 		}
 		for _, e := range events {
 			before = e.Place
-			if !s.vis.CanSee(e) || !q.filter.Room.Timeline.Matches(e) {
+			if !q.sees(s, e) {
 				continue
 			}
 			if len(kept) == want {
 				slices.Reverse(kept)
 				return kept, true, nil
 			}
-			kept = append(kept, &entry{event: e})
+			kept = append(kept, newEntry(e, nil))
 		}
 		read += len(events)
 		if len(events) < n {

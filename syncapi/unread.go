@@ -1,52 +1,119 @@
 package syncapi
 
 import (
+	"bytes"
 	"context"
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/tidwall/gjson"
 
 	"hearth/storage"
 )
 
 // unreadCount is how many events of a room a user hasn't read, up to a position.
 type unreadCount struct {
-	storage.Unread
-	upTo  storage.Position
-	epoch int
+	// threads has the counts by the thread's root, "" for the main timeline.
+	threads map[string]storage.Unread
+	upTo    storage.Position
 }
+
+// threadOf returns the root of the thread that the event is in, "" for none.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#threading
+func threadOf(e *storage.Event) string {
+	if !bytes.Contains(e.JSON, []byte(`"m.thread"`)) {
+		return ""
+	}
+	relation := gjson.GetBytes(e.JSON, `content.m\.relates_to`)
+	if relation.Get("rel_type").Str != "m.thread" {
+		return ""
+	}
+	return relation.Get("event_id").Str
+}
+
+// countableFrom is from where on the tail says all that it takes to count.
+func (r *room) countableFrom() storage.Position { return max(r.tailFrom, r.liveFrom) }
 
 // countUnread brings the user's count for the room up to date from the tail; it
 // reports false when the database has to count. The hub's lock is held.
-func (u *user) countUnread(r *room) (storage.Unread, bool) {
+func (u *user) countUnread(r *room) (map[string]storage.Unread, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	known := u.unread[r.nid]
-	if known == nil || known.epoch != r.unreadEpoch || known.upTo < r.tailFrom {
-		return storage.Unread{}, false
+	if known == nil || known.upTo < r.countableFrom() {
+		return nil, false
 	}
-	for i := len(r.tail) - 1; i >= 0 && r.tail[i].event.Position > known.upTo; i-- {
-		if i == 0 || r.tail[i-1].event.Position <= known.upTo {
-			known.add(u.id, r.tail[i:])
-			break
+	for _, e := range r.tail[r.firstAfter(known.upTo):] {
+		known.upTo = e.event.Position
+		if e.event.Sender == u.id { // who says something has read what came before
+			delete(known.threads, e.thread)
+		} else if n := e.countsFor(u); n != (storage.Unread{}) {
+			t := known.threads[e.thread]
+			known.threads[e.thread] = storage.Unread{
+				Notifications: t.Notifications + n.Notifications, Highlights: t.Highlights + n.Highlights}
 		}
 	}
-	return known.Unread, true
+	return maps.Clone(known.threads), true
 }
 
-// add counts further events. Who says something has read what came before.
-func (c *unreadCount) add(userID string, events []*entry) {
-	for _, e := range events {
-		c.upTo = e.event.Position
-		if e.event.Sender == userID {
-			c.Unread = storage.Unread{}
+// countsFor is what the event adds to the user's unread count.
+func (e *entry) countsFor(u *user) (n storage.Unread) {
+	if u.ignored[e.event.Sender] {
+		return n
+	}
+	if e.event.Notifies {
+		n.Notifications = 1
+	}
+	if slices.Contains(e.highlights, u.id) || slices.Contains(e.highlights, "") {
+		n.Highlights = 1
+	}
+	return n
+}
+
+// readUpTo takes a receipt into account that says that the user has read a thread,
+// or with "" everything, up to an event. The hub's lock is held for writing.
+func (u *user) readUpTo(r *room, thread string, at storage.Position) {
+	known := u.unread[r.nid]
+	if known == nil {
+		return
+	}
+	if min(at, known.upTo) < r.countableFrom() {
+		delete(u.unread, r.nid) // the database has to count
+		return
+	}
+	left := map[string]storage.Unread{}
+	for _, e := range r.tail[r.firstAfter(at):] {
+		if e.event.Position > known.upTo {
+			break
+		}
+		n, t := e.countsFor(u), left[e.thread]
+		left[e.thread] = storage.Unread{Notifications: t.Notifications + n.Notifications, Highlights: t.Highlights + n.Highlights}
+	}
+	for id, t := range known.threads {
+		if thread != "" && thread != id && !(thread == "main" && id == "") {
 			continue
 		}
-		if e.event.Notifies {
-			c.Notifications++
+		// What was unread before may have begun later than the receipt.
+		t.Notifications = min(t.Notifications, left[id].Notifications)
+		t.Highlights = min(t.Highlights, left[id].Highlights)
+		known.threads[id] = t
+		if t == (storage.Unread{}) {
+			delete(known.threads, id)
 		}
-		for _, h := range e.highlights {
-			if h == userID || h == "" {
-				c.Highlights++
-				break
-			}
+	}
+}
+
+// recount has the database count again for those to whom the event that was
+// redacted may count as unread. The hub's lock is held for writing.
+func (r *room) recount(redacted *entry) {
+	if !redacted.event.Notifies && len(redacted.highlights) == 0 {
+		return
+	}
+	for u := range r.watchers {
+		if known := u.unread[r.nid]; known != nil && known.threads[redacted.thread] != (storage.Unread{}) {
+			delete(u.unread, r.nid)
 		}
 	}
 }
@@ -54,20 +121,19 @@ func (c *unreadCount) add(userID string, events []*entry) {
 // loadUnread counts what countUnread couldn't, in one query.
 func (q *request) loadUnread(ctx context.Context, m *moment) error {
 	var rooms []int64
-	epochs := map[int64]int{}
-	h := q.api.hub
-	h.mu.RLock()
 	for _, s := range m.joined {
 		if !s.unreadKnown {
 			rooms = append(rooms, s.room.nid)
-			epochs[s.room.nid] = s.room.unreadEpoch
 		}
 	}
-	h.mu.RUnlock()
 	if len(rooms) == 0 {
 		return nil
 	}
-	counts, err := q.api.db.CountUnread(ctx, rooms, q.u.id, m.token.Position)
+	h := q.api.hub
+	h.mu.RLock()
+	ignored := slices.Collect(maps.Keys(q.u.ignored))
+	h.mu.RUnlock()
+	counts, err := q.api.db.CountUnread(ctx, rooms, q.u.id, ignored, m.token.Position)
 	if err != nil {
 		return err
 	}
@@ -83,8 +149,44 @@ func (q *request) loadUnread(ctx context.Context, m *moment) error {
 	if q.u.readAt > m.token.Position {
 		return nil // read on meanwhile: the next sync counts again
 	}
-	for nid, c := range counts {
-		q.u.unread[nid] = &unreadCount{Unread: c, upTo: m.token.Position, epoch: epochs[nid]}
+	for _, nid := range rooms {
+		threads := maps.Clone(counts[nid])
+		if threads == nil {
+			threads = map[string]storage.Unread{}
+		}
+		q.u.unread[nid] = &unreadCount{threads: threads, upTo: m.token.Position}
 	}
 	return nil
+}
+
+func appendCounts(b []byte, n storage.Unread) []byte {
+	b = strconv.AppendInt(append(b, `{"notification_count":`...), int64(n.Notifications), 10)
+	b = strconv.AppendInt(append(b, `,"highlight_count":`...), int64(n.Highlights), 10)
+	return append(b, '}')
+}
+
+// appendUnread appends a room's counts: those of each thread by itself if the
+// filter asks for it, otherwise all together.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#receiving-notifications
+func (q *request) appendUnread(b []byte, threads map[string]storage.Unread) []byte {
+	var all storage.Unread
+	apart := q.filter.Room.Timeline.UnreadThreadNotifications
+	for thread, n := range threads {
+		if thread == "" || !apart {
+			all.Notifications += n.Notifications
+			all.Highlights += n.Highlights
+		}
+	}
+	b = appendCounts(append(b, `,"unread_notifications":`...), all)
+	if !apart {
+		return b
+	}
+	b = append(b, `,"unread_thread_notifications":{`...)
+	for thread, n := range threads {
+		if thread != "" {
+			b = appendCounts(append(appendJSON(comma(b), thread), ':'), n)
+		}
+	}
+	return append(b, '}')
 }

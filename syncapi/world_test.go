@@ -255,3 +255,8 @@ func (w *world) read(room, reader, kind, eventID string, body any) {
 	}
 	w.ok("POST", "/rooms/"+room+"/receipt/"+kind+"/"+url.PathEscape(eventID), reader+"/PHONE", body)
 }
+
+// redaction is the request of a sender to redact an event.
+func redaction(room, sender, eventID string) roomserver.EventRequest {
+	return roomserver.EventRequest{RoomID: room, Sender: id(sender), Type: "m.room.redaction", Redacts: eventID, Content: []byte(`{}`)}
+}

@@ -1,0 +1,66 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/lib/pq"
+)
+
+// Unread is how many events a user hasn't read.
+type Unread struct{ Notifications, Highlights int }
+
+// maxUnread bounds the events that are looked at per room to count unread ones.
+const maxUnread = 1000
+
+// CountUnread counts, for each room and each of its threads ("" is the main
+// timeline), what the user hasn't read up to a position: the events of others
+// after the newest of their receipts, of their own events in the thread, and of
+// the place where their membership began. Threads without any are left out, and so
+// are the senders in ignored.
+func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, ignored []string, upTo Position) (map[int64]map[string]Unread, error) {
+	rows, err := db.query(ctx, `
+		SELECT w.nid, e.thread, count(*) FILTER (WHERE e.notifies), count(*) FILTER (WHERE e.highlight)
+		FROM unnest($1::bigint[]) AS w (nid)
+		CROSS JOIN LATERAL (
+			SELECT greatest(0,
+				(SELECT max(event_position) FROM receipts WHERE room_nid = w.nid AND user_id = $2
+					AND receipt_type IN ('m.read', 'm.read.private') AND thread_id = ''),
+				(SELECT min(position) FROM events WHERE room_nid = w.nid AND type = 'm.room.member' AND state_key = $2
+					AND position IS NOT NULL)) AS position
+		) AS r
+		CROSS JOIN LATERAL (
+			SELECT recent.*, max(position) FILTER (WHERE sender = $2) OVER (PARTITION BY thread) AS own FROM (
+				SELECT position, sender, notifies,
+					redacted_by IS NULL AND EXISTS (SELECT FROM highlights h WHERE h.room_nid = w.nid AND h.user_id IN ($2, '') AND h.position = l.position) AS highlight,
+					CASE WHEN json LIKE '%"m.thread"%' AND json::json#>>'{content,m.relates_to,rel_type}' = 'm.thread'
+						THEN coalesce(json::json#>>'{content,m.relates_to,event_id}', '') ELSE '' END AS thread
+				FROM (SELECT position, sender, notifies, redacted_by, json FROM events
+					WHERE room_nid = w.nid AND position > r.position AND position <= $3 AND flags & 6 = 0
+					ORDER BY position DESC LIMIT $5) AS l
+			) AS recent
+		) AS e
+		LEFT JOIN LATERAL (
+			SELECT thread_id, max(event_position) AS position FROM receipts WHERE room_nid = w.nid AND user_id = $2
+				AND receipt_type IN ('m.read', 'm.read.private') GROUP BY thread_id
+		) AS t ON t.thread_id = CASE e.thread WHEN '' THEN 'main' ELSE e.thread END
+		WHERE e.position > greatest(e.own, t.position, 0) AND e.sender <> ALL($4) AND (e.notifies OR e.highlight)
+		GROUP BY w.nid, e.thread`, nids(rooms), userID, upTo, append(pq.StringArray{}, ignored...), maxUnread)
+	counts := map[int64]map[string]Unread{}
+	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+		var nid int64
+		var thread string
+		var u Unread
+		err := r.Scan(&nid, &thread, &u.Notifications, &u.Highlights)
+		if counts[nid] == nil {
+			counts[nid] = map[string]Unread{}
+		}
+		counts[nid][thread] = u
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("counting unread events: %w", err)
+	}
+	return counts, nil
+}

@@ -1,0 +1,37 @@
+package syncapi
+
+import (
+	"github.com/tidwall/gjson"
+
+	"hearth/storage"
+)
+
+// maxIgnored bounds the users whom one user can ignore.
+const maxIgnored = 10_000
+
+// setIgnored takes over whom the user ignores, if that is what the account data
+// says. The hub's lock is held for writing.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#mignored_user_list
+func (u *user) setIgnored(d storage.AccountData) {
+	if d.Type != "m.ignored_user_list" || d.RoomID != "" || d.Position <= u.ignoredAt {
+		return
+	}
+	u.ignoredAt = d.Position
+	ignored := map[string]bool{}
+	gjson.GetBytes(d.Content, "ignored_users").ForEach(func(id, _ gjson.Result) bool {
+		if id.Str != u.id {
+			ignored[id.Str] = true
+		}
+		return len(ignored) < maxIgnored
+	})
+	u.ignored = ignored
+	clear(u.unread) // what the ignored have said doesn't count any more
+}
+
+// sees reports whether an event belongs in the timeline of this client: the user
+// may see it, doesn't ignore who sent it, and the filter lets it pass. State is
+// shown whoever sent it.
+func (q *request) sees(s *roomShot, e *storage.Event) bool {
+	return s.vis.CanSee(e) && (e.IsState() || !q.ignored[e.Sender]) && q.filter.Room.Timeline.Matches(e)
+}
