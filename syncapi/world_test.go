@@ -118,14 +118,6 @@ func (w *world) ok(method, path, token string, body any) gjson.Result {
 	return answer
 }
 
-func (w *world) refused(status int, code, method, path, token string, body any) {
-	w.t.Helper()
-	got, answer := w.do(method, path, token, body)
-	if got != status || answer.Get("errcode").Str != code {
-		w.t.Errorf("%s %s: %d %s, want %d %s", method, path, got, answer.Raw, status, code)
-	}
-}
-
 // client is a device that syncs.
 type client struct {
 	w     *world
