@@ -74,6 +74,9 @@ func announce(log *slog.Logger, cfg *config.Config, l *listeners, configFile str
 		registration = "on"
 	}
 	ready := []any{"server_name", cfg.ServerName, "version", versionName(), "client", "http://" + l.client.Addr().String(), "registration", registration}
+	if l.federation != nil {
+		ready = append(ready, "federation", "https://"+l.federation.Addr().String())
+	}
 	if l.metrics != nil {
 		ready = append(ready, "metrics", "http://"+l.metrics.Addr().String()+"/metrics")
 	}
@@ -103,7 +106,8 @@ func lockDataDir(dir string) (unlock func(), err error) {
 
 // listeners are what the server listens on.
 type listeners struct {
-	client, metrics net.Listener // metrics may be nil
+	client              net.Listener
+	federation, metrics net.Listener // may be nil
 }
 
 func bind(cfg *config.Config) (*listeners, error) {
@@ -112,20 +116,26 @@ func bind(cfg *config.Config) (*listeners, error) {
 	if l.client, err = net.Listen("tcp", cfg.Listen.Client); err != nil {
 		return nil, fmt.Errorf("listening for clients (listen.client): %w", err)
 	}
-	if cfg.Listen.Metrics == "" {
-		return &l, nil
+	if cfg.Federation.Enabled && cfg.Listen.Federation != "" {
+		if l.federation, err = net.Listen("tcp", cfg.Listen.Federation); err != nil {
+			l.close()
+			return nil, fmt.Errorf("listening for other servers (listen.federation): %w", err)
+		}
 	}
-	if l.metrics, err = net.Listen("tcp", cfg.Listen.Metrics); err != nil {
-		l.client.Close()
-		return nil, fmt.Errorf("listening for metrics (listen.metrics): %w", err)
+	if cfg.Listen.Metrics != "" {
+		if l.metrics, err = net.Listen("tcp", cfg.Listen.Metrics); err != nil {
+			l.close()
+			return nil, fmt.Errorf("listening for metrics (listen.metrics): %w", err)
+		}
 	}
 	return &l, nil
 }
 
 func (l *listeners) close() {
-	l.client.Close()
-	if l.metrics != nil {
-		l.metrics.Close()
+	for _, open := range []net.Listener{l.client, l.federation, l.metrics} {
+		if open != nil {
+			open.Close()
+		}
 	}
 }
 
@@ -140,8 +150,12 @@ func (l *listeners) serve(ctx context.Context, s *server, ready func()) error {
 		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 32 << 10,
 	}
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	go func() { failed <- client.Serve(l.client) }()
+	federation := federationServer(s)
+	if l.federation != nil {
+		go func() { failed <- federation.ServeTLS(l.federation, "", "") }()
+	}
 	if l.metrics != nil {
 		metrics := &http.Server{Handler: s.metrics, ReadHeaderTimeout: 10 * time.Second}
 		go func() { failed <- metrics.Serve(l.metrics) }()
@@ -158,8 +172,10 @@ func (l *listeners) serve(ctx context.Context, s *server, ready func()) error {
 	s.endLongPolls()
 	stop, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
-	if client.Shutdown(stop) != nil {
-		client.Close()
+	for _, server := range []*http.Server{federation, client} {
+		if server.Shutdown(stop) != nil {
+			server.Close()
+		}
 	}
 	return err
 }

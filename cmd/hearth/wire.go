@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"hearth/clientapi"
+	"hearth/internal/certificate"
 	"hearth/internal/config"
 	"hearth/internal/httpapi"
 	"hearth/internal/password"
@@ -29,6 +30,8 @@ type server struct {
 	handler http.Handler
 	metrics http.Handler
 	sync    *syncapi.API
+	// certificate is that of the federation's listener; nil without federation.
+	certificate *certificate.Store
 	// closers stop what was started, the last first.
 	closers []func() error
 }
@@ -68,11 +71,11 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *se
 		DefaultRoomVersion: cfg.DefaultRoom, CacheBytes: int64(cfg.Cache.Budget) / 2,
 		Profile: db.ProfileNames, Logger: log,
 	})
-	return s, s.addAPIs(ctx, cfg, db, rooms, hasher)
+	return s, s.addAPIs(ctx, cfg, db, rooms, hasher, key)
 }
 
 // addAPIs puts the APIs on top of the room server.
-func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, hasher *password.Hasher) error {
+func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, hasher *password.Hasher, key signingkey.Key) error {
 	limits, logins := rateLimits(cfg)
 	client := clientapi.New(clientapi.Options{
 		DB: db, Rooms: rooms, Passwords: hasher,
@@ -102,6 +105,9 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	s.sync.Register(api)
 	media.Register(api)
 	s.handler = api
+	if err := s.addFederation(ctx, cfg, db, rooms, key, api); err != nil {
+		return err
+	}
 	s.metrics = metricsHandler(db)
 	return nil
 }

@@ -23,6 +23,7 @@ type Config struct {
 	RateLimits    RateLimits   `yaml:"rate_limits" doc:"How often each user (before login: each address) may do things. What is over the\nlimit is answered with M_LIMIT_EXCEEDED."`
 	Presence      Presence     `doc:"Who is there."`
 	Media         Media        `doc:"Files that people share."`
+	Federation    Federation   `doc:"Other homeservers. Off unless enabled."`
 	Support       Support      `doc:"Whom /.well-known/matrix/support names as this server's contact."`
 	Cache         Cache        `doc:"Memory."`
 	Logging       Logging      `doc:"Logs."`
@@ -31,7 +32,7 @@ type Config struct {
 // Listen are the addresses of the listeners.
 type Listen struct {
 	Client     string `doc:"The client-server API, plain HTTP: for a reverse proxy or a trusted network."`
-	Federation string `doc:"The server-server API over TLS. Reserved: this version doesn't federate and opens\nno such listener."`
+	Federation string `doc:"The server-server API over TLS, when federation.enabled is true."`
 	Metrics    string `doc:"Prometheus metrics (/metrics), health (/healthz) and profiles (/debug/pprof).\nWho can reach it can read them: keep it on loopback. Off unless set."`
 }
 
@@ -60,6 +61,7 @@ type RateLimits struct {
 	Logins       Rate `doc:"Checking passwords, by address and by account."`
 	Registration Rate `doc:"Making accounts, by address."`
 	Expensive    Rate `doc:"Uploads, searches and other heavy work."`
+	Federation   Rate `doc:"Requests of other homeservers, by server."`
 }
 
 // Rate is a budget.
@@ -114,11 +116,13 @@ func Default(serverName string) *Config {
 			Logins:       Rate{PerSecond: 0.2, Burst: 10},
 			Registration: Rate{PerSecond: 0.1, Burst: 5},
 			Expensive:    Rate{PerSecond: 5, Burst: 50},
+			Federation:   Rate{PerSecond: 50, Burst: 500},
 		},
-		Presence: Presence{Enabled: true},
-		Media:    Media{MaxUploadSize: 50 << 20},
-		Cache:    Cache{Budget: 256 << 20},
-		Logging:  Logging{Level: "info", Format: "text"},
+		Presence:   Presence{Enabled: true},
+		Media:      Media{MaxUploadSize: 50 << 20},
+		Federation: Federation{VerifyCertificates: true},
+		Cache:      Cache{Budget: 256 << 20},
+		Logging:    Logging{Level: "info", Format: "text"},
 	}
 }
 

@@ -38,6 +38,7 @@ func Load(path string, environ []string) (*Config, error) {
 	if !filepath.IsAbs(c.DataDir) {
 		c.DataDir = filepath.Join(dir, c.DataDir)
 	}
+	c.Federation.absolute(dir)
 	return c, nil
 }
 
@@ -136,6 +137,10 @@ func (l *loader) scalar(k key, node ast.Node) {
 	if node.Type() == ast.NullType {
 		return // left empty: the default
 	}
+	if list, ok := k.value.Addr().Interface().(*List); ok {
+		l.list(k, list, node)
+		return
+	}
 	scalar, ok := node.(ast.ScalarNode)
 	if !ok {
 		l.problem(k.path, "must be a single value")
@@ -143,6 +148,23 @@ func (l *loader) scalar(k key, node ast.Node) {
 	}
 	if err := k.set(scalar.GetToken().Value); err != nil {
 		l.problem(k.path, "%v", err)
+	}
+}
+
+func (l *loader) list(k key, list *List, node ast.Node) {
+	sequence, ok := node.(*ast.SequenceNode)
+	if !ok {
+		l.problem(k.path, "must be a list, such as [a, b]")
+		return
+	}
+	*list = nil
+	for _, item := range sequence.Values {
+		scalar, ok := item.(ast.ScalarNode)
+		if !ok {
+			l.problem(k.path, "must be a list of single values")
+			return
+		}
+		*list = append(*list, scalar.GetToken().Value)
 	}
 }
 

@@ -38,6 +38,7 @@ func (l *loader) validate(c *Config) {
 		l.problem("passwords.bcrypt_cost", "%d isn't between 4 and 16", c.Passwords.BcryptCost)
 	}
 	l.rates(c)
+	l.federation(&c.Federation)
 	if c.Media.MaxUploadSize < 1 {
 		l.problem("media.max_upload_size", "must be more than nothing")
 	}
@@ -52,6 +53,7 @@ func (l *loader) rates(c *Config) {
 	for name, r := range map[string]Rate{
 		"messages": c.RateLimits.Messages, "joins": c.RateLimits.Joins, "invites": c.RateLimits.Invites,
 		"logins": c.RateLimits.Logins, "registration": c.RateLimits.Registration, "expensive": c.RateLimits.Expensive,
+		"federation": c.RateLimits.Federation,
 	} {
 		if r.PerSecond <= 0 || r.Burst < 1 {
 			l.problem("rate_limits."+name, "per_second must be more than 0 and burst at least 1")

@@ -39,6 +39,16 @@ func DecodeOptionalJSON(r *http.Request, v any) error {
 	return Unmarshal(body, v)
 }
 
+// ReadOptionalJSON returns the request's body, which is nil for an empty one, or one
+// valid JSON object.
+func ReadOptionalJSON(r *http.Request) (json.RawMessage, error) {
+	body, err := readBody(r)
+	if err != nil || len(bytes.TrimSpace(body)) == 0 {
+		return nil, err
+	}
+	return body, checkJSON(body)
+}
+
 // ReadJSON returns the request's body, which is one valid JSON object.
 func ReadJSON(r *http.Request) (json.RawMessage, error) {
 	body, err := readBody(r)

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"hearth/federationapi"
+	"hearth/federationapi/client"
+	"hearth/internal/certificate"
+	"hearth/internal/config"
+	"hearth/internal/httpapi"
+	"hearth/internal/signingkey"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+// newFederationClient is what asks other servers.
+func newFederationClient(ctx context.Context, cfg *config.Config, db *storage.DB, key signingkey.Key, log *slog.Logger) (*client.Client, error) {
+	f := cfg.Federation
+	pool, err := certificate.Pool(f.TrustedCAFiles)
+	if err != nil {
+		return nil, err
+	}
+	return client.New(ctx, client.Options{
+		DB: db, ServerName: cfg.ServerName, KeyID: key.ID, PrivateKey: key.Private,
+		RootCAs: pool, InsecureSkipVerify: !f.VerifyCertificates,
+		Allow: f.AllowServers, Deny: f.DenyServers, AllowPrivateRanges: f.AllowPrivateRanges,
+		Notaries: f.KeyServers, Logger: log,
+	})
+}
+
+// addFederation puts the server-server API beside the others. A reverse proxy may
+// pass it on from the clients' listener; its own listener serves nothing else.
+func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, key signingkey.Key, api *httpapi.Server) error {
+	if !cfg.Federation.Enabled {
+		return nil
+	}
+	asker, err := newFederationClient(ctx, cfg, db, key, s.log)
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() error { asker.Close(); return nil })
+	if s.certificate, err = federationCertificate(cfg, s.log); err != nil {
+		return err
+	}
+	limit := httpapi.Limit{}
+	if cfg.RateLimits.Enabled {
+		limit = httpapi.Limit{PerSecond: cfg.RateLimits.Federation.PerSecond, Burst: cfg.RateLimits.Federation.Burst}
+	}
+	federationapi.New(federationapi.Options{
+		DB: db, Rooms: rooms, Client: asker, RateLimit: limit,
+		PublicAddress: cfg.Federation.PublicAddress, Version: versionName(), Logger: s.log,
+	}).Register(api)
+	return nil
+}
+
+func federationCertificate(cfg *config.Config, log *slog.Logger) (*certificate.Store, error) {
+	if f := cfg.Federation; f.TLSCertificateFile != "" {
+		return certificate.Load(f.TLSCertificateFile, f.TLSKeyFile, log)
+	}
+	return certificate.SelfSigned(cfg.DataDir, federationapi.CertificateName(cfg.ServerName, cfg.Federation.PublicAddress), log)
+}
+
+// federationServer serves other servers over TLS.
+func federationServer(s *server) *http.Server {
+	server := &http.Server{
+		Handler:           federationOnly(s.handler),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug), // mostly scanners' handshakes
+	}
+	if s.certificate != nil {
+		server.TLSConfig = &tls.Config{GetCertificate: s.certificate.Get, MinVersion: tls.VersionTLS12}
+	}
+	return server
+}
+
+// federationOnly leaves of a handler what other servers use.
+func federationOnly(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, prefix := range []string{"/_matrix/federation/", "/_matrix/key/", "/.well-known/matrix/"} {
+			if strings.HasPrefix(r.URL.Path, prefix) {
+				h.ServeHTTP(w, r)
+				return
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		w.Write([]byte(`{"errcode":"M_UNRECOGNIZED","error":"Unrecognized request"}`))
+	})
+}

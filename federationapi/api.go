@@ -1,0 +1,72 @@
+// Package federationapi answers the server-server API. Its handlers make sure who
+// asks, and that they may know, and leave rooms to the room server.
+package federationapi
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"hearth/federationapi/client"
+	"hearth/internal/httpapi"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+// Options of New. DB, Rooms and Client are required.
+type Options struct {
+	DB     *storage.DB
+	Rooms  *roomserver.Server
+	Client *client.Client
+	// RateLimit bounds the requests of each server; the zero value doesn't.
+	RateLimit httpapi.Limit
+	// PublicAddress is what /.well-known/matrix/server announces; "" for nothing.
+	PublicAddress string
+	// Version is the program's.
+	Version string
+	Logger  *slog.Logger
+}
+
+// API answers the server-server API. All methods are safe for concurrent use.
+type API struct {
+	o          Options
+	db         *storage.DB
+	rooms      *roomserver.Server
+	client     *client.Client
+	log        *slog.Logger
+	serverName string
+	limiter    *httpapi.Limiter // nil doesn't limit
+}
+
+// New returns the API.
+func New(o Options) *API {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	a := &API{o: o, db: o.DB, rooms: o.Rooms, client: o.Client, log: o.Logger, serverName: o.Rooms.ServerName()}
+	if o.RateLimit.Burst > 0 {
+		a.limiter = httpapi.NewLimiter(o.RateLimit)
+	}
+	return a
+}
+
+// Register adds the API's routes to a server.
+func (a *API) Register(s *httpapi.Server) {
+	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.versionRoutes()))
+	s.Register([]string{"/_matrix/key/v2"}, a.keyRoutes())
+	s.Register([]string{""}, a.wellKnownRoutes())
+}
+
+// signed is a route that only other servers may use, each proving who it is. Its
+// handler is given the server's name and the body, which is nil or a JSON object.
+func (a *API) signed(method, path string, handle func(r *http.Request, origin string, body json.RawMessage) (any, error)) httpapi.Route {
+	return httpapi.Route{Method: method, Path: path, Auth: httpapi.AuthNone,
+		Handle: func(r *http.Request, _ *httpapi.Requester) (any, error) {
+			origin, body, err := a.authenticate(r)
+			if err != nil {
+				return nil, err
+			}
+			return handle(r, origin, body)
+		}}
+}

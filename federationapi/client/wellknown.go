@@ -1,0 +1,129 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const wellKnownPath = "/.well-known/matrix/server"
+
+const (
+	maxWellKnown     = 64 << 10
+	maxRedirects     = 10
+	wellKnownTimeout = 30 * time.Second
+	// How long an answer is believed that says nothing of it, and bounds for those
+	// that do.
+	wellKnownLifetime    = 24 * time.Hour
+	minWellKnownLifetime = 5 * time.Minute
+	maxWellKnownLifetime = 48 * time.Hour
+	// wellKnownRetry is how long it is believed that there is no document.
+	wellKnownRetry = time.Hour
+)
+
+// wellKnownAnswer is what a host delegates to, "" for nothing.
+type wellKnownAnswer struct{ to string }
+
+func (c *Client) newWellKnownClient() *http.Client {
+	return &http.Client{
+		Timeout: wellKnownTimeout,
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				return c.dialer().DialContext(ctx, network, address)
+			},
+			TLSClientConfig:        c.tlsConfig(""),
+			TLSHandshakeTimeout:    handshakeTimeout,
+			DisableKeepAlives:      true,
+			MaxResponseHeaderBytes: 64 << 10,
+		},
+		CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			if len(via) >= maxRedirects {
+				return errors.New("it redirects too often")
+			}
+			if r.URL.Scheme != "https" {
+				return errors.New("it redirects to a page without TLS")
+			}
+			return nil
+		},
+	}
+}
+
+// lookupWellKnown returns the name that the host delegates to, "" for none. Only a
+// request that was given up is an error: a document that can't be had counts as
+// none.
+func (c *Client) lookupWellKnown(ctx context.Context, host string, trace func(string)) (string, error) {
+	if known, ok := c.hosts.get(host); ok {
+		return known.to, nil
+	}
+	to, lifetime, err := c.fetchWellKnown(ctx, host)
+	if ctx.Err() != nil {
+		return "", fmt.Errorf("looking for https://%s%s: %w", host, wellKnownPath, ctx.Err())
+	}
+	if err != nil {
+		trace(fmt.Sprintf("https://%s%s can't be used: %s.", host, wellKnownPath, err))
+		to, lifetime = "", wellKnownRetry
+	}
+	c.hosts.set(host, wellKnownAnswer{to}, lifetime)
+	return to, nil
+}
+
+func (c *Client) fetchWellKnown(ctx context.Context, host string) (to string, lifetime time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, wellKnownTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+wellKnownPath, nil)
+	if err != nil {
+		return "", 0, err
+	}
+	res, err := c.wellKnown.Do(req)
+	if err != nil {
+		return "", 0, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return "", 0, fmt.Errorf("the answer is %s", res.Status)
+	}
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxWellKnown+1))
+	if err != nil {
+		return "", 0, fmt.Errorf("reading the answer: %w", err)
+	}
+	if len(text) > maxWellKnown {
+		return "", 0, fmt.Errorf("it is larger than %d bytes", maxWellKnown)
+	}
+	var document struct {
+		Server string `json:"m.server"`
+	}
+	if err := json.Unmarshal(text, &document); err != nil {
+		return "", 0, fmt.Errorf("it isn't the JSON it should be: %w", err)
+	}
+	if _, _, ok := SplitServerName(document.Server); !ok {
+		return "", 0, fmt.Errorf("m.server is %.100q, which is no server name", document.Server)
+	}
+	return document.Server, cacheLifetime(res.Header, time.Now()), nil
+}
+
+// cacheLifetime is how long an answer may be kept by its headers, within bounds.
+func cacheLifetime(h http.Header, now time.Time) time.Duration {
+	lifetime := wellKnownLifetime
+	if at, err := http.ParseTime(h.Get("Expires")); err == nil {
+		lifetime = at.Sub(now)
+	}
+	for directive := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(strings.ToLower(directive)), "=")
+		switch name {
+		case "no-store", "no-cache":
+			return minWellKnownLifetime
+		case "max-age":
+			if n, err := strconv.Atoi(strings.Trim(value, `"`)); err == nil {
+				lifetime = min(time.Duration(n), maxWellKnownLifetime/time.Second) * time.Second
+			}
+		}
+	}
+	return min(max(lifetime, minWellKnownLifetime), maxWellKnownLifetime)
+}
