@@ -8,6 +8,7 @@ import (
 
 	"hearth/internal/httpapi"
 	"hearth/internal/token"
+	"hearth/roomserver"
 	"hearth/storage"
 )
 
@@ -75,23 +76,29 @@ func (a *API) getJoinedMembers(r *http.Request, u *httpapi.Requester) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	type profile struct {
-		DisplayName *string `json:"display_name,omitempty"`
-		AvatarURL   *string `json:"avatar_url,omitempty"`
-	}
-	joined := make(map[string]profile, len(events))
-	for _, e := range events {
-		values := gjson.GetManyBytes(e.JSON, "content.displayname", "content.avatar_url")
-		var p profile
-		if values[0].Type == gjson.String {
-			p.DisplayName = &values[0].Str
+	b := append(make([]byte, 0, 128*len(events)+32), `{"joined":{`...)
+	for i, e := range events {
+		if i > 0 {
+			b = append(b, ',')
 		}
-		if values[1].Type == gjson.String {
-			p.AvatarURL = &values[1].Str
-		}
-		joined[*e.StateKey] = p
+		b = appendProfile(b, e)
 	}
-	return map[string]any{"joined": joined}, nil
+	return httpapi.Raw(append(b, '}', '}')), nil
+}
+
+// appendProfile appends what a member event says of its user.
+func appendProfile(b []byte, e *storage.Event) []byte {
+	b = append(roomserver.AppendString(b, *e.StateKey), ':', '{')
+	content := gjson.GetBytes(e.JSON, "content")
+	for _, field := range []struct{ from, to string }{{"displayname", `"display_name":`}, {"avatar_url", `"avatar_url":`}} {
+		if v := content.Get(field.from); v.Type == gjson.String {
+			if b[len(b)-1] != '{' {
+				b = append(b, ',')
+			}
+			b = append(append(b, field.to...), v.Raw...)
+		}
+	}
+	return append(b, '}')
 }
 
 // getJoinedRooms answers GET /_matrix/client/v3/joined_rooms.

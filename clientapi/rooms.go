@@ -57,6 +57,11 @@ func (a *API) appendEvents(ctx context.Context, b []byte, events []*storage.Even
 	if err != nil {
 		return nil, err
 	}
+	size := 0
+	for _, e := range events {
+		size += len(e.JSON)
+	}
+	b = slices.Grow(b, size)
 	b = append(b, '[')
 	for i, e := range events {
 		if i > 0 {
@@ -80,17 +85,7 @@ func (a *API) stateEvents(ctx context.Context, state storage.StateMap, want func
 			nids = append(nids, e.EventNID)
 		}
 	}
-	byNID, err := a.rooms.Events(ctx, nids)
-	if err != nil {
-		return nil, err
-	}
-	events := make([]*storage.Event, 0, len(nids))
-	for _, nid := range nids {
-		if e := byNID[nid]; e != nil {
-			events = append(events, e)
-		}
-	}
-	return events, nil
+	return a.rooms.EventList(ctx, nids)
 }
 
 // splitID splits a room alias or user id into what stands before and after the

@@ -3,9 +3,36 @@ package roomserver
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"hearth/storage"
 )
+
+// EventList returns those of the events that exist, in the order of nids. In a big
+// room nearly all are in memory, so that a list is what costs least.
+func (s *Server) EventList(ctx context.Context, nids []int64) ([]*storage.Event, error) {
+	list := make([]*storage.Event, len(nids))
+	var missing []int64
+	for i, nid := range nids {
+		e, ok := s.events.GetIfPresent(nid)
+		if list[i] = e; !ok {
+			missing = append(missing, nid)
+		}
+	}
+	if len(missing) == 0 {
+		return list, nil
+	}
+	read, err := s.Events(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	for i, nid := range nids {
+		if list[i] == nil {
+			list[i] = read[nid]
+		}
+	}
+	return slices.DeleteFunc(list, func(e *storage.Event) bool { return e == nil }), nil
+}
 
 // Events returns the events with the given numbers, from memory where it can.
 // Numbers that aren't known are left out.

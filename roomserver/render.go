@@ -77,9 +77,9 @@ func Render(e *storage.Event, related *Related) Rendered {
 	var r Rendered
 	b := append(make([]byte, 0, len(e.JSON)+64), `{"content":`...)
 	content := gjson.GetBytes(e.JSON, "content")
-	redacts := gjson.GetBytes(e.JSON, "redacts").Str
+	redacts := ""
 	if e.Type == "m.room.redaction" {
-		b, redacts = appendRedactionContent(b, content, redacts)
+		b, redacts = appendRedactionContent(b, content, gjson.GetBytes(e.JSON, "redacts").Str)
 	} else {
 		b = append(b, content.Raw...)
 	}
@@ -108,7 +108,7 @@ func appendRedactionContent(b []byte, content gjson.Result, redacts string) ([]b
 		return append(b, content.Raw...), inContent
 	}
 	b = append(b, `{"redacts":`...)
-	b = appendString(b, redacts)
+	b = AppendString(b, redacts)
 	if rest := bytes.TrimSpace([]byte(content.Raw)[1:]); len(rest) > 1 {
 		b = append(append(b, ','), rest...)
 	} else {
@@ -178,11 +178,11 @@ func appendMember(b []byte, name, value string) []byte {
 	b = append(b, ',', '"')
 	b = append(b, name...)
 	b = append(b, '"', ':')
-	return appendString(b, value)
+	return AppendString(b, value)
 }
 
-// appendString appends s as a JSON string; ids seldom need escaping.
-func appendString(b []byte, s string) []byte {
+// AppendString appends s as a JSON string; ids seldom need escaping.
+func AppendString(b []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' {
 			quoted, _ := json.Marshal(s) // a string always marshals

@@ -128,10 +128,12 @@ type user struct {
 	typing atomic.Int64
 
 	mu      sync.Mutex
-	waiters map[chan struct{}]struct{}
+	waiters map[*waiter]struct{}
 	queued  bool // is in the hub's toWake
 	// lastSync is when the user last synced or stopped waiting.
 	lastSync atomic.Int64
+	// lastWoken is when their waiting requests last had something to look at.
+	lastWoken atomic.Int64
 }
 
 func newHub(o Options) *hub {
@@ -199,36 +201,9 @@ func (h *hub) wakeUp() {
 		h.toWake = nil
 		h.wakeMu.Unlock()
 		for _, u := range list {
-			u.mu.Lock()
-			u.queued = false
-			for w := range u.waiters {
-				select {
-				case w <- struct{}{}:
-				default:
-				}
-			}
-			u.mu.Unlock()
+			u.wakeUp()
 		}
 	}
-}
-
-// wait registers a waiter; it must be released.
-func (u *user) wait() chan struct{} {
-	w := make(chan struct{}, 1)
-	u.mu.Lock()
-	if u.waiters == nil {
-		u.waiters = map[chan struct{}]struct{}{}
-	}
-	u.waiters[w] = struct{}{}
-	u.mu.Unlock()
-	return w
-}
-
-func (u *user) release(w chan struct{}) {
-	u.mu.Lock()
-	delete(u.waiters, w)
-	u.mu.Unlock()
-	u.lastSync.Store(time.Now().UnixMilli())
 }
 
 func (u *user) waiting() bool {

@@ -57,7 +57,7 @@ func (a *API) getSync(r *http.Request, requester *httpapi.Requester) (any, error
 			return nil, err
 		}
 	}
-	return q.answer(r.Context())
+	return q.answer(r)
 }
 
 func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, error) {
@@ -111,11 +111,7 @@ func (a *API) filter(ctx context.Context, userID, text string) (*filter.Sync, er
 		return everything, nil
 	}
 	if strings.HasPrefix(text, "{") {
-		f, err := filter.ParseSync([]byte(text))
-		if err != nil {
-			return nil, httpapi.BadJSON("The filter is invalid: %v", err)
-		}
-		return f, nil
+		return a.inlineFilter(text)
 	}
 	// A stored filter never changes.
 	if f, ok := a.filters.Get(userID + "\x00" + text); ok {
@@ -136,38 +132,82 @@ func (a *API) filter(ctx context.Context, userID, text string) (*filter.Sync, er
 	return f, nil
 }
 
+// maxSharedFilter bounds the inline filters that are kept parsed, in bytes: clients
+// of one kind all send the same few.
+const maxSharedFilter = 1024
+
+func (a *API) inlineFilter(text string) (*filter.Sync, error) {
+	if f, ok := a.filters.Get(text); ok {
+		return f, nil
+	}
+	f, err := filter.ParseSync([]byte(text))
+	if err != nil {
+		return nil, httpapi.BadJSON("The filter is invalid: %v", err)
+	}
+	if len(text) <= maxSharedFilter {
+		a.filters.Add(text, f)
+	}
+	return f, nil
+}
+
 // answer waits until there is something to tell, or for the timeout, and tells
 // it. The waiter is registered before looking, so that nothing is missed between.
-func (q *request) answer(ctx context.Context) (any, error) {
-	waiter := q.u.wait()
-	defer q.u.release(waiter)
-	var expired <-chan time.Time
-	for {
-		if q.initial || q.fullState || q.hasNews() || q.timeout == 0 {
-			b, empty, err := q.build(ctx)
+func (q *request) answer(r *http.Request) (_ any, err error) {
+	w := q.u.wait()
+	parked := false
+	defer func() {
+		if !parked {
+			q.u.release(w)
+		}
+	}()
+	until := q.now.Add(q.timeout)
+	if resumed := httpapi.ResumedUntil(r); !resumed.IsZero() {
+		until = resumed
+	}
+	for mayPark := true; ; {
+		left := until.Sub(q.now)
+		if q.initial || q.fullState || q.hasNews() || left <= 0 {
+			b, empty, err := q.build(r.Context())
 			if err != nil {
 				return nil, err
 			}
-			if !empty || q.initial || q.fullState || q.timeout == 0 {
+			if !empty || q.initial || q.fullState || left <= 0 {
 				return httpapi.Raw(b), nil
 			}
 		}
-		if expired == nil {
-			timer := time.NewTimer(q.timeout)
-			defer timer.Stop()
-			expired = timer.C
+		if mayPark && left > parkAfter && q.u.quietFor(q.now) > parkAfter {
+			if parked, err = q.u.park(r, w, until); parked {
+				return nil, err
+			}
+			mayPark = false
 		}
-		select {
-		case <-waiter:
-		case <-expired:
-			q.timeout = 0
-		case <-q.api.closing:
-			q.timeout = 0
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		pause := left
+		if mayPark {
+			pause = min(left, parkAfter)
 		}
-		q.now = time.Now()
+		closing, err := q.pause(r.Context(), w, pause)
+		if err != nil {
+			return nil, err
+		}
+		if q.now = time.Now(); closing {
+			until = q.now
+		}
 	}
+}
+
+// pause waits until the request is woken, but no longer than d.
+func (q *request) pause(ctx context.Context, w *waiter, d time.Duration) (closing bool, err error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-w.woken:
+	case <-timer.C:
+	case <-q.api.closing:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return false, nil
 }
 
 // hasNews reports whether anything concerns the user since their token; without

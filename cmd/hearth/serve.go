@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hearth/internal/config"
+	"hearth/internal/httpapi"
 )
 
 const serveHelp = `Runs the homeserver in the foreground and logs to standard error. SIGTERM or
@@ -150,8 +151,11 @@ func (l *listeners) serve(ctx context.Context, s *server, ready func()) error {
 		IdleTimeout:    2 * time.Minute,
 		MaxHeaderBytes: 32 << 10,
 	}
-	failed := make(chan error, 3)
+	parking := httpapi.NewParking(l.client.Addr())
+	client.ConnContext = parking.ConnContext
+	failed := make(chan error, 4)
 	go func() { failed <- client.Serve(l.client) }()
+	go func() { failed <- client.Serve(parking) }()
 	federation := federationServer(s)
 	if l.federation != nil {
 		go func() { failed <- federation.ServeTLS(l.federation, "", "") }()
@@ -161,6 +165,7 @@ func (l *listeners) serve(ctx context.Context, s *server, ready func()) error {
 		go func() { failed <- metrics.Serve(l.metrics) }()
 		defer metrics.Close()
 	}
+	go returnMemory(ctx)
 	ready()
 	var err error
 	select {
@@ -170,6 +175,7 @@ func (l *listeners) serve(ctx context.Context, s *server, ready func()) error {
 		err = fmt.Errorf("serving: %w", err)
 	}
 	s.endLongPolls()
+	parking.ResumeAll()
 	stop, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	for _, server := range []*http.Server{federation, client} {

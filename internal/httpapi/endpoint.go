@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,11 +23,17 @@ func (s *Server) endpoint(template string, route Route) http.Handler {
 		w := rw.(*response)
 		start := time.Now()
 		inFlight.Inc()
+		parked := false
 		defer func() {
 			inFlight.Dec()
-			m.observe(w.status, time.Since(start))
+			if !parked { // it is counted when it is answered
+				m.observe(w.status, time.Since(start))
+			}
 		}()
 		answer, err := s.serve(w, r, &route, limiter)
+		if parked = errors.Is(err, errParked); parked {
+			return
+		}
 		if err == nil {
 			err = writeAnswer(w, answer)
 		}
@@ -51,8 +58,10 @@ func (s *Server) serve(w *response, r *http.Request, route *Route, limiter *Limi
 	if err != nil {
 		return nil, err
 	}
-	if err := s.charge(r, u, limiter); err != nil {
-		return nil, err
+	if w.resumedUntil.IsZero() { // who was parked has been charged
+		if err := s.charge(r, u, limiter); err != nil {
+			return nil, err
+		}
 	}
 	return route.Handle(r, u)
 }

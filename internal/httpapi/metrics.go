@@ -18,6 +18,8 @@ var (
 		[]string{"method", "route"})
 	inFlight = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "hearth_http_requests_in_flight", Help: "Requests being answered, waiting long polls included."})
+	parkedRequests = promauto.NewGauge(prometheus.GaugeOpts{
+		Name: "hearth_http_requests_parked", Help: "Long polls that wait without a goroutine."})
 	rateLimited = promauto.NewCounter(prometheus.CounterOpts{
 		Name: "hearth_http_rate_limited_total", Help: "Requests refused with M_LIMIT_EXCEEDED."})
 	panics = promauto.NewCounter(prometheus.CounterOpts{

@@ -21,7 +21,9 @@ type response struct {
 	http.ResponseWriter
 	server *Server
 	id     string
-	status int // 0 until the header is sent
+	// resumedUntil is until when the request was to wait, if it has been parked.
+	resumedUntil time.Time
+	status       int // 0 until the header is sent
 }
 
 func (w *response) WriteHeader(status int) {

@@ -128,7 +128,7 @@ func keyOf(path string) routerKey {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	w := &response{ResponseWriter: rw, server: s, id: nextRequestID()}
+	w := &response{ResponseWriter: rw, server: s, id: nextRequestID(), resumedUntil: takeResumed(r.Context())}
 	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, w))
 	defer s.recovered(w, r)
 	setCORS(w.Header())

@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// parkingServer serves /wait, which parks until the deadline that it is asked
+// with, and tells of every parked request.
+func parkingServer(t *testing.T) (addr string, parked chan *Parked, ended chan struct{}, p *Parking) {
+	parked, ended = make(chan *Parked, 10), make(chan struct{}, 10)
+	s := NewServer(Options{})
+	s.Register([]string{""}, []Route{{Method: "GET", Path: "/wait", Auth: AuthNone, Handle: func(r *http.Request, _ *Requester) (any, error) {
+		if !ResumedUntil(r).IsZero() {
+			return map[string]any{"resumed": r.URL.Query().Get("n")}, nil
+		}
+		d, err := time.ParseDuration(r.URL.Query().Get("for"))
+		if err != nil {
+			return nil, err
+		}
+		k, err := Park(r, time.Now().Add(d), func() { ended <- struct{}{} })
+		parked <- k
+		return nil, err
+	}}})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p = NewParking(l.Addr())
+	server := &http.Server{Handler: s, ConnContext: p.ConnContext}
+	go server.Serve(l)
+	go server.Serve(p)
+	t.Cleanup(func() { server.Close() })
+	return l.Addr().String(), parked, ended, p
+}
+
+// TestParkedRequests has one connection wait again and again: until it is resumed,
+// until its time is up, and with the next request already sent.
+func TestParkedRequests(t *testing.T) {
+	addr, parked, ended, p := parkingServer(t)
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	answers := bufio.NewReader(c)
+	ask := func(n int, d string) {
+		fmt.Fprintf(c, "GET /wait?n=%d&for=%s HTTP/1.1\r\nHost: x\r\n\r\n", n, d)
+	}
+	hear := func(n int) {
+		t.Helper()
+		c.SetReadDeadline(time.Now().Add(20 * time.Second))
+		res, err := http.ReadResponse(answers, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if want := fmt.Sprintf(`{"resumed":"%d"}`, n); err != nil || string(body) != want {
+			t.Fatalf("got %s (%v), want %s", body, err, want)
+		}
+	}
+	ask(1, "1h")
+	(<-parked).Resume()
+	hear(1)
+	ask(2, "600ms")
+	<-parked
+	hear(2)
+	ask(3, "1h")
+	ask(4, "1h")
+	k := <-parked
+	k.Resume()
+	k.Resume()
+	hear(3)
+	<-parked
+	p.ResumeAll()
+	hear(4)
+	if n := len(ended); n != 4 {
+		t.Errorf("told of the end of %d requests", n)
+	}
+}
+
+// TestParkedHangUp notices that a client went away, and hangs up on those that
+// wait when the server ends.
+func TestParkedHangUp(t *testing.T) {
+	addr, parked, ended, p := parkingServer(t)
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(c, "GET /wait?for=1h HTTP/1.1\r\nHost: x\r\n\r\n")
+	k := <-parked
+	if hungUp(k.conn) {
+		t.Error("a waiting client is taken for gone")
+	}
+	c.Close()
+	for deadline := time.Now().Add(10 * time.Second); !hungUp(k.conn); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a client that went away isn't noticed")
+		}
+	}
+	k.hangUp()
+	<-ended
+	if c, err = net.Dial("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "GET /wait?for=1h HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-parked
+	p.Close()
+	<-ended
+	if _, err := io.Copy(io.Discard, c); err != nil && !strings.Contains(err.Error(), "reset") {
+		t.Error(err)
+	}
+}
