@@ -21,7 +21,7 @@ const (
 	maxReplay = 8 << 10
 	// dueEvery is how often requests whose time is up are resumed, up to that much
 	// early: together, because waking a sleeping process costs more than a request.
-	dueEvery = 500 * time.Millisecond
+	dueEvery = time.Second
 	// hangUpCheck is how often, in multiples of dueEvery, parked connections are looked
 	// at for clients that went away.
 	hangUpCheck = 20
