@@ -40,7 +40,7 @@ func (h *hub) follow(b *storage.Batch) {
 		}
 	}
 	h.position = b.Position
-	over := h.bytes > h.o.CacheBytes
+	over := h.bytes+h.standing > h.o.CacheBytes && h.bytes > 0
 	h.mu.Unlock()
 	h.poke()
 	if over {
@@ -237,7 +237,7 @@ func (h *hub) shrink() {
 	}
 	slices.SortFunc(all, func(a, b *room) int { return a.used.Compare(b.used) })
 	for _, r := range all {
-		if h.bytes <= h.o.CacheBytes*3/4 {
+		if h.bytes+h.standing <= h.o.CacheBytes*3/4 {
 			return
 		}
 		h.grow(r, -r.bytes)

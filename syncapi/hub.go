@@ -36,8 +36,9 @@ type hub struct {
 	// after deviceLogFrom.
 	deviceLog     []userChange
 	deviceLogFrom storage.Position
-	// bytes is what all tails take.
-	bytes int64
+	// bytes is what all tails take, and standing about what users and rooms take
+	// besides, as of the janitor's last round. Both share the budget.
+	bytes, standing int64
 
 	typingSerial atomic.Int64
 

@@ -1,6 +1,11 @@
 package syncapi
 
-import "time"
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
 
 const (
 	// idleAfter is how long somebody who stopped syncing is still followed.
@@ -27,22 +32,61 @@ func (h *hub) tidy() {
 func (h *hub) forgetIdle(before int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for id, u := range h.users {
-		if u.lastSync.Load() > before || u.waiting() {
-			continue
+	for _, u := range h.users {
+		if u.lastSync.Load() <= before && !u.waiting() {
+			h.forgetUser(u)
 		}
-		for nid := range u.memberships {
-			if r := h.rooms[nid]; r != nil {
-				delete(r.watchers, u)
-			}
-		}
-		delete(h.users, id)
+	}
+	if h.measure(); h.standing > h.o.CacheBytes/2 {
+		h.forgetLeastRecent()
 	}
 	for nid, r := range h.rooms {
 		if len(r.watchers) == 0 && len(r.typing) == 0 {
 			h.grow(r, -r.bytes)
 			delete(h.rooms, nid)
 			delete(h.byID, r.id)
+		}
+	}
+	h.measure()
+}
+
+func (h *hub) forgetUser(u *user) {
+	for nid := range u.memberships {
+		if r := h.rooms[nid]; r != nil {
+			delete(r.watchers, u)
+		}
+	}
+	delete(h.users, u.id)
+}
+
+// About what a user, each of their memberships and a room take in memory.
+const userBytes, membershipBytes, roomBytes = 1000, 300, 1200
+
+// size is about what is known of the user takes. The hub's lock is held.
+func (u *user) size() int64 {
+	return userBytes + membershipBytes*int64(len(u.memberships)) + 100*int64(len(u.toDevice)+len(u.ignored))
+}
+
+func (h *hub) measure() {
+	h.standing = roomBytes * int64(len(h.rooms))
+	for _, u := range h.users {
+		h.standing += u.size()
+	}
+}
+
+// forgetLeastRecent forgets those who haven't synced for longest, so that users and
+// rooms take no more than half of the budget. Who waits at the moment stays: there
+// are no more of them than connections.
+func (h *hub) forgetLeastRecent() {
+	all := slices.Collect(maps.Values(h.users))
+	slices.SortFunc(all, func(a, b *user) int { return cmp.Compare(a.lastSync.Load(), b.lastSync.Load()) })
+	for _, u := range all {
+		if h.standing <= h.o.CacheBytes/3 {
+			return
+		}
+		if !u.waiting() {
+			h.standing -= u.size()
+			h.forgetUser(u)
 		}
 	}
 }

@@ -160,3 +160,36 @@ func TestStateOfOneBatch(t *testing.T) {
 	}
 	want(t, "state and timeline together", len(all), 44)
 }
+
+// TestBudget has more people sync than the budget holds: the least recent are
+// forgotten, and go on from their tokens as if nothing had been.
+func TestBudget(t *testing.T) {
+	w := newWorld(t)
+	room := w.newRoom("alice")
+	var clients []*client
+	for i := range 30 {
+		name := fmt.Sprint("guest", i)
+		w.join(room, name)
+		c := w.client(name)
+		c.sync(0)
+		clients = append(clients, c)
+	}
+	h := w.api.hub
+	h.mu.Lock()
+	h.o.CacheBytes = 30_000
+	h.mu.Unlock()
+	h.forgetIdle(0)
+	h.mu.RLock()
+	users, standing := len(h.users), h.standing
+	h.mu.RUnlock()
+	if users == 0 || users > 10 || standing > 15_000 {
+		t.Errorf("%d users taking %d bytes are kept", users, standing)
+	}
+	w.say(room, "alice", "still here?")
+	for _, c := range clients {
+		events := joined(c.sync(0), room).Get("timeline.events").Array()
+		if len(events) == 0 || events[len(events)-1].Get("content.body").Str != "still here?" {
+			t.Errorf("%s heard %v", c.name, events)
+		}
+	}
+}
