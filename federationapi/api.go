@@ -53,7 +53,8 @@ func New(o Options) *API {
 
 // Register adds the API's routes to a server.
 func (a *API) Register(s *httpapi.Server) {
-	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.versionRoutes()))
+	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.eventRoutes(), a.historyRoutes(), a.stateRoutes(),
+		a.deviceRoutes(), a.queryRoutes(), a.directoryRoutes(), a.versionRoutes()))
 	s.Register([]string{"/_matrix/key/v2"}, a.keyRoutes())
 	s.Register([]string{""}, a.wellKnownRoutes())
 }

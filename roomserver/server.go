@@ -43,6 +43,7 @@ type Server struct {
 	events *otter.Cache[int64, *storage.Event]
 	// histories is what Visibility reads, by room and user.
 	histories *otter.Cache[historyKey, *Visibility]
+	servers   *serverCaches
 }
 
 // New starts a room server on top of the stream.
@@ -59,6 +60,7 @@ func New(o Options) *Server {
 		Weigher:       func(_ int64, e *storage.Event) uint32 { return uint32(len(e.JSON)) + 400 },
 	})
 	s.histories = otter.Must(&otter.Options[historyKey, *Visibility]{MaximumSize: 20_000})
+	s.servers = newServerCaches()
 	o.DB.Stream.Follow(s.follow)
 	return s
 }
