@@ -14,6 +14,7 @@ import (
 	"github.com/tidwall/sjson"
 
 	"hearth/internal/canonicaljson"
+	"hearth/internal/devicekeys"
 	"hearth/internal/httpapi"
 	"hearth/storage"
 )
@@ -83,7 +84,7 @@ func (b *crossSigningUpload) keys(userID string, known []storage.CrossSigningKey
 			master = canonical
 		} else if master == nil {
 			return nil, httpapi.MissingParam("There is no master key to sign the %s key", part.usage)
-		} else if !signedBy(canonical, userID, publicKey(master)) {
+		} else if !signedBy(canonical, userID, devicekeys.PublicKey(master)) {
 			return nil, httpapi.New(http.StatusBadRequest, "M_INVALID_SIGNATURE", "The %s key isn't signed by the master key", part.usage)
 		}
 		keys = append(keys, storage.CrossSigningKey{UserID: userID, Usage: part.usage, JSON: canonical})
@@ -135,7 +136,7 @@ func signedBy(raw []byte, userID, public string) bool {
 func replaces(keys, known []storage.CrossSigningKey) bool {
 	for _, k := range keys {
 		for _, old := range known {
-			if k.Usage == old.Usage && publicKey(k.JSON) != publicKey(old.JSON) {
+			if k.Usage == old.Usage && devicekeys.PublicKey(k.JSON) != devicekeys.PublicKey(old.JSON) {
 				return true
 			}
 		}
@@ -197,10 +198,10 @@ func (a *API) postSignatures(r *http.Request, u *httpapi.Requester) (any, error)
 // verify checks the signer's signatures on one object against the stored object
 // that it claims to be.
 func (f *foundKeys) verify(signer, target, key string, raw []byte) ([]storage.KeySignature, *httpapi.Error) {
-	stored, isDevice := f.devices[target][key]
+	stored, isDevice := f.Devices[target][key]
 	if !isDevice {
 		for _, usage := range []string{"master", "self_signing", "user_signing"} {
-			if k := f.cross[usage][target]; k != nil && publicKey(k) == key {
+			if k := f.Cross[usage][target]; k != nil && devicekeys.PublicKey(k) == key {
 				stored = k
 			}
 		}
@@ -238,17 +239,17 @@ func (f *foundKeys) verify(signer, target, key string, raw []byte) ([]storage.Ke
 // for own devices, the user-signing key for others' master keys.
 func (f *foundKeys) publicKeyOf(signer, target, keyID string) string {
 	name := strings.TrimPrefix(keyID, "ed25519:")
-	if raw, ok := f.devices[signer][name]; ok && signer == target {
+	if raw, ok := f.Devices[signer][name]; ok && signer == target {
 		return gjson.GetBytes(raw, "keys").Map()[keyID].Str
 	}
 	usage := "user_signing"
 	if signer == target {
 		usage = "self_signing"
 	}
-	if k := f.cross[usage][signer]; k != nil && publicKey(k) == name {
+	if k := f.Cross[usage][signer]; k != nil && devicekeys.PublicKey(k) == name {
 		return name
 	}
-	if k := f.cross["master"][signer]; k != nil && signer == target && publicKey(k) == name {
+	if k := f.Cross["master"][signer]; k != nil && signer == target && devicekeys.PublicKey(k) == name {
 		return name
 	}
 	return ""
