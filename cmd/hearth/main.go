@@ -53,6 +53,7 @@ func commands() []command {
 		{"create-user", "--config FILE --username NAME [--password-stdin] [--admin]", "make an account", createUserHelp, (*Main).createUser},
 		{"generate-config", "--server-name NAME [--data-dir DIR] [--set key.path=value …]", "print a complete configuration", generateHelp, (*Main).generateConfig},
 		{"check-config", "--config FILE", "say what is wrong with a configuration", checkHelp, (*Main).checkConfig},
+		{"federation", "explain SERVER --config FILE", "say step by step how another server is reached, or why not", federationHelp, (*Main).federation},
 		{"version", "", "print the version", "", (*Main).version},
 	}
 }

@@ -53,6 +53,8 @@ type Client struct {
 	hosts     *cache[wellKnownAnswer]
 	finding   singleflight.Group
 	failures  *lru.Cache[string, storage.Destination]
+	// wellKnownPort is where names are asked what they delegate to.
+	wellKnownPort string
 	// Keys are the keys of other servers, and of this one.
 	Keys *Keys
 }
@@ -71,13 +73,25 @@ const (
 // New returns a client. It writes its own key to the database, for the time after
 // the key has been replaced by another.
 func New(ctx context.Context, o Options) (*Client, error) {
+	c, err := newClient(o)
+	if err != nil {
+		return nil, err
+	}
+	if c.Keys, err = newKeys(ctx, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// newClient returns a client without keys, which can ask only what needs none.
+func newClient(o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	c := &Client{o: o, db: o.DB, log: o.Logger, targets: newCache[Target](), hosts: newCache[wellKnownAnswer]()}
+	c := &Client{o: o, db: o.DB, log: o.Logger, targets: newCache[Target](), hosts: newCache[wellKnownAnswer](), wellKnownPort: "443"}
 	var err error
 	if c.failures, err = lru.New[string, storage.Destination](maxRemembered); err != nil {
 		return nil, fmt.Errorf("making the list of failures: %w", err)
@@ -95,9 +109,6 @@ func New(ctx context.Context, o Options) (*Client, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	c.wellKnown = c.newWellKnownClient()
-	if c.Keys, err = newKeys(ctx, c); err != nil {
-		return nil, err
-	}
 	return c, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,7 @@ func (c *Client) newWellKnownClient() *http.Client {
 			},
 			TLSClientConfig:        c.tlsConfig(""),
 			TLSHandshakeTimeout:    handshakeTimeout,
+			ForceAttemptHTTP2:      true, // with a TLSClientConfig of its own it isn't by itself
 			DisableKeepAlives:      true,
 			MaxResponseHeaderBytes: 64 << 10,
 		},
@@ -77,11 +79,16 @@ func (c *Client) lookupWellKnown(ctx context.Context, host string, trace func(st
 func (c *Client) fetchWellKnown(ctx context.Context, host string) (to string, lifetime time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, wellKnownTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+host+wellKnownPath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(host, c.wellKnownPort)+wellKnownPath, nil)
 	if err != nil {
 		return "", 0, err
 	}
+	req.Host = host
 	res, err := c.wellKnown.Do(req)
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err // without its text, which repeats the URL
+	}
 	if err != nil {
 		return "", 0, err
 	}
