@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/matrix-org/gomatrixserverlib"
+	"github.com/matrix-org/gomatrixserverlib/spec"
 
 	"hearth/federationapi/client"
 	"hearth/roomserver"
@@ -116,8 +117,13 @@ func historyForServers(t *testing.T, version string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gomatrixserverlib.MustGetRoomVersion(gomatrixserverlib.RoomVersion(version)).NewEventFromUntrustedJSON(text); err != nil {
-		t.Errorf("the event isn't one: %v", err)
+	pdu, err := gomatrixserverlib.MustGetRoomVersion(gomatrixserverlib.RoomVersion(version)).NewEventFromUntrustedJSON(text)
+	if err != nil {
+		t.Fatalf("the event isn't one: %v", err)
+	}
+	userID := func(_ spec.RoomID, id spec.SenderID) (*spec.UserID, error) { return spec.NewUserID(string(id), true) }
+	if err := gomatrixserverlib.VerifyEventSignatures(background(t), pdu, two.client.Keys, userID); err != nil {
+		t.Errorf("the event's signature: %v", err)
 	}
 	two.refused(http.StatusNotFound, "M_NOT_FOUND", one, "GET", uri("event", before), nil)
 	two.refused(http.StatusNotFound, "M_NOT_FOUND", one, "GET", uri("event", after), nil)

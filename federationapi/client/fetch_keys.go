@@ -20,9 +20,11 @@ const (
 	maxKeyAnswer    = 64 << 10
 	maxNotaryAnswer = 4 << 20
 	maxNotaryBatch  = 100
-	// maxFetches bounds the servers that are asked for keys at the same time.
-	maxFetches = 16
-	// maxOldKeys bounds the keys taken from one server's answer.
+	// maxFetches bounds the servers that are asked for keys at the same time, and
+	// maxFetchesEach those for one caller.
+	maxFetches     = 64
+	maxFetchesEach = 16
+	// maxServerKeys bounds the keys taken from one server's answer.
 	maxServerKeys = 100
 )
 
@@ -31,7 +33,7 @@ const (
 // error.
 func (k *Keys) fetch(ctx context.Context, servers []string, need map[string]wanted) error {
 	var g errgroup.Group
-	g.SetLimit(maxFetches)
+	g.SetLimit(maxFetchesEach)
 	failed := make([]bool, len(servers))
 	for i, server := range servers {
 		g.Go(func() error {
@@ -74,7 +76,14 @@ func (k *Keys) fetchDirect(ctx context.Context, server string) error {
 		k.asked.set(server, struct{}{}, askAgain)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keyTimeout)
 		defer cancel()
-		err := k.fetchPublished(ctx, server)
+		var err error
+		select {
+		case k.slots <- struct{}{}:
+			err = k.fetchPublished(ctx, server)
+			<-k.slots
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 		if err != nil {
 			k.asked.set(server, struct{}{}, askAgainFailed)
 			k.c.log.Debug("fetching keys", "server", server, "err", err)

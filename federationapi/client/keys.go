@@ -23,6 +23,7 @@ type Keys struct {
 	known    *cache[map[string]storage.ServerKey]
 	asked    *cache[struct{}]
 	fetching singleflight.Group
+	slots    chan struct{} // bounds the requests for keys under way
 	own      []storage.ServerKey
 }
 
@@ -46,7 +47,7 @@ const (
 )
 
 func newKeys(ctx context.Context, c *Client) (*Keys, error) {
-	k := &Keys{c: c, known: newCache[map[string]storage.ServerKey](), asked: newCache[struct{}]()}
+	k := &Keys{c: c, known: newCache[map[string]storage.ServerKey](), asked: newCache[struct{}](), slots: make(chan struct{}, maxFetches)}
 	name := c.o.ServerName
 	current := storage.ServerKey{Server: name, KeyID: c.o.KeyID, PublicKey: c.o.PrivateKey.Public().(ed25519.PublicKey)}
 	// The key in use and those from before it: a key that was replaced is published as

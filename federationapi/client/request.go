@@ -121,10 +121,12 @@ func (c *Client) Stream(ctx context.Context, r Request) (*http.Response, error) 
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			c.failed(r.Server)
 		}
+		countUnreachable.Inc()
 		return nil, &UnreachableError{Server: r.Server, Err: err}
 	}
 	if res.StatusCode != http.StatusOK {
 		defer res.Body.Close()
+		countRefused.Inc()
 		e := remoteError(r.Server, res)
 		// A gateway's page says that nobody is behind it.
 		if e.Code == "" && e.Status >= 502 && e.Status <= 504 {
@@ -134,6 +136,7 @@ func (c *Client) Stream(ctx context.Context, r Request) (*http.Response, error) 
 		}
 		return nil, e
 	}
+	countAnswered.Inc()
 	c.Alive(r.Server)
 	return res, nil
 }
