@@ -18,7 +18,8 @@ type StateValue struct {
 func (db *DB) ServerMemberships(ctx context.Context, room int64, server string) ([]StateValue, error) {
 	rows, err := db.query(ctx, `
 		SELECT coalesce(position, 0), sub, state_key, coalesce(json::json->'content'->>'membership', '') FROM events
-		WHERE room_nid = $1 AND type = 'm.room.member' AND right(state_key, length($2) + 1) = ':' || $2 AND flags & 6 = 0
+		WHERE room_nid = $1 AND type = 'm.room.member' AND state_key IS NOT NULL
+			AND right(state_key, length($2) + 1) = ':' || $2 AND flags & 6 = 0
 		ORDER BY position NULLS FIRST, sub, depth`, room, server)
 	list, err := collect(rows, err, func(r *sql.Rows) (v StateValue, err error) {
 		err = r.Scan(&v.Position, &v.Sub, &v.StateKey, &v.Value)

@@ -30,6 +30,12 @@ func (c *cache[V]) get(key string) (v V, ok bool) {
 	return e.value, true
 }
 
+// last returns a value even if it has expired.
+func (c *cache[V]) last(key string) (v V, ok bool) {
+	e, ok := c.entries.Get(key)
+	return e.value, ok
+}
+
 func (c *cache[V]) set(key string, v V, lifetime time.Duration) {
 	c.entries.Add(key, cached[V]{v, time.Now().Add(lifetime)})
 }

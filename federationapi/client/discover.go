@@ -37,7 +37,8 @@ const (
 )
 
 // Discover finds out where a server's requests go. trace, if not nil, is told each
-// step in words, and makes every step be taken anew.
+// step in words, and makes them be taken anew, apart from well-known documents that
+// are remembered.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#resolving-server-names
 func (c *Client) Discover(ctx context.Context, server string, trace func(step string)) (*Target, error) {

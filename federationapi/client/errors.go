@@ -57,7 +57,7 @@ func AsClientError(err error) error {
 		e.RetryAfter, e.Err = remote.RetryAfter, err
 		return e
 	case errors.As(err, &unreachable):
-		e := httpapi.New(http.StatusBadGateway, "M_UNREACHABLE", "The server %s can't be reached", unreachable.Server)
+		e := httpapi.New(http.StatusBadGateway, "M_UNKNOWN", "The server %s can't be reached", unreachable.Server)
 		e.Err = err
 		return e
 	}

@@ -25,8 +25,10 @@ const (
 	wellKnownLifetime    = 24 * time.Hour
 	minWellKnownLifetime = 5 * time.Minute
 	maxWellKnownLifetime = 48 * time.Hour
-	// wellKnownRetry is how long it is believed that there is no document.
-	wellKnownRetry = time.Hour
+	// wellKnownRetry is how long it is believed that there is no document,
+	// wellKnownRetrySoon how long a host isn't asked that couldn't be.
+	wellKnownRetry     = time.Hour
+	wellKnownRetrySoon = 2 * time.Minute
 )
 
 // wellKnownAnswer is what a host delegates to, "" for nothing.
@@ -59,7 +61,7 @@ func (c *Client) newWellKnownClient() *http.Client {
 
 // lookupWellKnown returns the name that the host delegates to, "" for none. Only a
 // request that was given up is an error: a document that can't be had counts as
-// none.
+// none, except that the last one is believed a while longer when the host is away.
 func (c *Client) lookupWellKnown(ctx context.Context, host string, trace func(string)) (string, error) {
 	if known, ok := c.hosts.get(host); ok {
 		return known.to, nil
@@ -70,18 +72,22 @@ func (c *Client) lookupWellKnown(ctx context.Context, host string, trace func(st
 	}
 	if err != nil {
 		trace(fmt.Sprintf("https://%s%s can't be used: %s.", host, wellKnownPath, err))
-		to, lifetime = "", wellKnownRetry
+		if known, ok := c.hosts.last(host); ok && lifetime == wellKnownRetrySoon {
+			to = known.to
+		}
 	}
 	c.hosts.set(host, wellKnownAnswer{to}, lifetime)
 	return to, nil
 }
 
+// fetchWellKnown returns what the document says and how long to believe it; with an
+// error, how long not to ask again.
 func (c *Client) fetchWellKnown(ctx context.Context, host string) (to string, lifetime time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, wellKnownTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+net.JoinHostPort(host, c.wellKnownPort)+wellKnownPath, nil)
 	if err != nil {
-		return "", 0, err
+		return "", wellKnownRetry, err
 	}
 	req.Host = host
 	res, err := c.wellKnown.Do(req)
@@ -90,27 +96,27 @@ func (c *Client) fetchWellKnown(ctx context.Context, host string) (to string, li
 		err = wrapped.Err // without its text, which repeats the URL
 	}
 	if err != nil {
-		return "", 0, err
+		return "", wellKnownRetrySoon, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return "", 0, fmt.Errorf("the answer is %s", res.Status)
+		return "", wellKnownRetry, fmt.Errorf("the answer is %s", res.Status)
 	}
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxWellKnown+1))
 	if err != nil {
-		return "", 0, fmt.Errorf("reading the answer: %w", err)
+		return "", wellKnownRetry, fmt.Errorf("reading the answer: %w", err)
 	}
 	if len(text) > maxWellKnown {
-		return "", 0, fmt.Errorf("it is larger than %d bytes", maxWellKnown)
+		return "", wellKnownRetry, fmt.Errorf("it is larger than %d bytes", maxWellKnown)
 	}
 	var document struct {
 		Server string `json:"m.server"`
 	}
 	if err := json.Unmarshal(text, &document); err != nil {
-		return "", 0, fmt.Errorf("it isn't the JSON it should be: %w", err)
+		return "", wellKnownRetry, fmt.Errorf("it isn't the JSON it should be: %w", err)
 	}
 	if _, _, ok := SplitServerName(document.Server); !ok {
-		return "", 0, fmt.Errorf("m.server is %.100q, which is no server name", document.Server)
+		return "", wellKnownRetry, fmt.Errorf("m.server is %.100q, which is no server name", document.Server)
 	}
 	return document.Server, cacheLifetime(res.Header, time.Now()), nil
 }
