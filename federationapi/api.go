@@ -37,6 +37,7 @@ type API struct {
 	log        *slog.Logger
 	serverName string
 	limiter    *httpapi.Limiter // nil doesn't limit
+	sender     *sender
 }
 
 // New returns the API.
@@ -45,6 +46,7 @@ func New(o Options) *API {
 		o.Logger = slog.Default()
 	}
 	a := &API{o: o, db: o.DB, rooms: o.Rooms, client: o.Client, log: o.Logger, serverName: o.Rooms.ServerName()}
+	a.sender = newSender(a)
 	if o.RateLimit.Burst > 0 {
 		a.limiter = httpapi.NewLimiter(o.RateLimit)
 	}
@@ -54,7 +56,8 @@ func New(o Options) *API {
 // Register adds the API's routes to a server.
 func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.eventRoutes(), a.historyRoutes(), a.stateRoutes(),
-		a.deviceRoutes(), a.queryRoutes(), a.directoryRoutes(), a.versionRoutes()))
+		a.deviceRoutes(), a.queryRoutes(), a.directoryRoutes(), a.versionRoutes(), a.transactionRoutes(), a.membershipRoutes(1)))
+	s.Register([]string{"/_matrix/federation/v2"}, a.membershipRoutes(2))
 	s.Register([]string{"/_matrix/key/v2"}, a.keyRoutes())
 	s.Register([]string{""}, a.wellKnownRoutes())
 }

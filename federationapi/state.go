@@ -31,29 +31,7 @@ func (a *API) stateBefore(r *http.Request, origin string) (state, chain []*stora
 	if e.Flags&storage.Outlier != 0 || e.SnapshotNID == 0 && e.Type != "m.room.create" {
 		return nil, nil, httpapi.NotFound("The state at this event isn't known here")
 	}
-	at, err := a.db.StateAt(ctx, e.SnapshotNID)
-	if err != nil {
-		return nil, nil, err
-	}
-	nids := make([]int64, 0, at.Len())
-	for it := at.Iterator(); !it.Done(); {
-		_, entry, _ := it.Next()
-		nids = append(nids, entry.EventNID)
-	}
-	byNID, err := a.rooms.Events(ctx, nids)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, nid := range nids {
-		if e := byNID[nid]; e != nil {
-			state = append(state, e)
-		}
-	}
-	if len(state) == 0 {
-		return nil, nil, nil
-	}
-	chain, err = a.rooms.AuthChainOf(ctx, rm.View, state)
-	return state, append(chain, authorities(state, chain)...), err
+	return a.stateOf(ctx, rm.View, e)
 }
 
 // getState is GET /state/{roomId}.

@@ -73,6 +73,7 @@ func (rm *room) append(ctx context.Context, s *Server, slot storage.Slot, build 
 		rm.keepPDU(nid, ref)
 	}
 	ticket := slot.Append(change)
+	rm.last = ticket
 	for _, e := range b.change.Events {
 		if e.TxnID != "" {
 			rm.txns.add(e.TxnKey, &txn{eventID: e.ID, ticket: ticket})

@@ -50,27 +50,30 @@ func (s *Server) NewRoom(ctx context.Context, r NewRoomRequest) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	rm := &room{version: version, pdus: map[int64]gomatrixserverlib.PDU{}}
-	rm.head = head{
-		row:   storage.Room{NID: nid, RoomVersion: r.Version},
-		state: storage.NewStateMap(),
-		chain: newSnapshotChain(nil, storage.NewStateMap()),
+	id, err := s.startRoom(ctx, version, storage.Room{NID: nid, RoomVersion: r.Version}, func(b *builder) error {
+		b.change.Aliases, b.change.Publish = r.Aliases, r.Publish
+		return b.firstEvents(r)
+	})
+	if storage.IsUniqueViolation(err) {
+		return "", httpapi.New(http.StatusBadRequest, "M_ROOM_IN_USE", "The alias is taken")
 	}
+	return id, err
+}
+
+// startRoom makes a room of what build adds, and returns its id.
+func (s *Server) startRoom(ctx context.Context, version gomatrixserverlib.IRoomVersion, row storage.Room, build func(b *builder) error) (string, error) {
+	rm := &room{version: version, pdus: map[int64]gomatrixserverlib.PDU{}}
+	rm.head = head{row: row, state: storage.NewStateMap(), chain: newSnapshotChain(nil, storage.NewStateMap())}
 	slot, err := s.reserve(ctx)
 	if err != nil {
 		return "", err
 	}
-	ticket, err := rm.append(ctx, s, slot, func(b *builder) error {
-		b.change.Aliases, b.change.Publish = r.Aliases, r.Publish
-		return b.firstEvents(r)
-	})
+	ticket, err := rm.append(ctx, s, slot, build)
 	if err != nil {
 		slot.Release()
 		return "", err
 	}
-	if err := ticket.Wait(context.Background()); storage.IsUniqueViolation(err) {
-		return "", httpapi.New(http.StatusBadRequest, "M_ROOM_IN_USE", "The alias is taken")
-	} else if err != nil {
+	if err := ticket.Wait(context.Background()); err != nil {
 		return "", fmt.Errorf("storing a new room: %w", err)
 	}
 	// It is needed at once: keep what is known instead of reading it back.

@@ -30,6 +30,8 @@ type room struct {
 	pdus map[int64]gomatrixserverlib.PDU
 	// rules are what authorises plain events, nil before the first.
 	rules *rules
+	// last is the newest change that was queued.
+	last *storage.Ticket
 	// txns are the recent transaction keys and what they made.
 	txns recentTxns
 }

@@ -1,0 +1,237 @@
+package federationapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+
+	"github.com/matrix-org/gomatrixserverlib"
+	"github.com/matrix-org/gomatrixserverlib/spec"
+	"github.com/tidwall/gjson"
+
+	"hearth/internal/httpapi"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+// membershipRoutes are those of one version of the API: in the first, what is
+// answered to an event stands in a list, after its status.
+func (a *API) membershipRoutes(version int) []httpapi.Route {
+	join, leave := a.putSendJoin, a.putSendLeave
+	if version == 1 {
+		join, leave = inList(join), inList(leave)
+	}
+	routes := []httpapi.Route{
+		a.signed("PUT", "/send_join/{roomId}/{eventId}", join),
+		a.signed("PUT", "/send_leave/{roomId}/{eventId}", leave),
+	}
+	if version == 1 {
+		routes = append(routes, a.signed("GET", "/make_join/{roomId}/{userId}", a.getMakeJoin),
+			a.signed("GET", "/make_leave/{roomId}/{userId}", a.getMakeLeave))
+	}
+	return routes
+}
+
+type signedHandler = func(r *http.Request, origin string, body json.RawMessage) (any, error)
+
+func inList(handle signedHandler) signedHandler {
+	return func(r *http.Request, origin string, body json.RawMessage) (any, error) {
+		answer, err := handle(r, origin, body)
+		if raw, ok := answer.(httpapi.Raw); ok {
+			answer = json.RawMessage(raw)
+		} else if answer == nil {
+			answer = struct{}{}
+		}
+		return []any{http.StatusOK, answer}, err
+	}
+}
+
+// residentRoom returns a room that this server takes part in and from which the
+// asking server isn't barred.
+func (a *API) residentRoom(ctx context.Context, origin, roomID string) (*roomserver.View, error) {
+	v, err := a.rooms.View(ctx, roomID)
+	if errors.Is(err, roomserver.ErrUnknownRoom) || err == nil && a.rooms.JoinedServers(v)[a.serverName] == 0 {
+		return nil, httpapi.NotFound("This server isn't in the room")
+	}
+	if err != nil {
+		return nil, err
+	}
+	allowed, err := a.rooms.ServerAllowed(ctx, v, origin)
+	if err == nil && !allowed {
+		err = httpapi.Forbidden("The room's access control list bars %s", origin)
+	}
+	return v, err
+}
+
+// getMakeJoin is GET /make_join/{roomId}/{userId}.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid
+func (a *API) getMakeJoin(r *http.Request, origin string, _ json.RawMessage) (any, error) {
+	v, err := a.residentRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
+	if err != nil {
+		return nil, err
+	}
+	versions := r.URL.Query()["ver"]
+	if len(versions) == 0 {
+		versions = []string{"1"}
+	}
+	if !slices.Contains(versions, v.Room.RoomVersion) {
+		e := httpapi.New(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", "The room has version %s", v.Room.RoomVersion)
+		e.Extra = map[string]any{"room_version": v.Room.RoomVersion}
+		return nil, e
+	}
+	return a.template(r, origin, "join")
+}
+
+// getMakeLeave is GET /make_leave/{roomId}/{userId}.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_leaveroomiduserid
+func (a *API) getMakeLeave(r *http.Request, origin string, _ json.RawMessage) (any, error) {
+	if _, err := a.residentRoom(r.Context(), origin, httpapi.Var(r, "roomId")); err != nil {
+		return nil, err
+	}
+	return a.template(r, origin, "leave")
+}
+
+func (a *API) template(r *http.Request, origin, membership string) (any, error) {
+	userID := httpapi.Var(r, "userId")
+	_, domain, err := gomatrixserverlib.SplitID('@', userID)
+	if err != nil || string(domain) != origin {
+		return nil, httpapi.Forbidden("%s may only ask for its own users", origin)
+	}
+	version, proto, err := a.rooms.MembershipTemplate(r.Context(), roomserver.MembershipRequest{
+		RoomID: httpapi.Var(r, "roomId"), Sender: userID, Target: userID, Membership: membership})
+	return map[string]any{"room_version": version, "event": proto}, err
+}
+
+// putSendJoin is PUT /send_join/{roomId}/{eventId}.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+func (a *API) putSendJoin(r *http.Request, origin string, body json.RawMessage) (any, error) {
+	v, err := a.residentRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
+	if err != nil {
+		return nil, err
+	}
+	pdu, err := a.sentMembership(r, origin, v, body, "join")
+	if err != nil {
+		return nil, err
+	}
+	if via := gjson.GetBytes(pdu.Content(), "join_authorised_via_users_server").Str; via != "" {
+		if _, domain, err := gomatrixserverlib.SplitID('@', via); err != nil || string(domain) != a.serverName {
+			return nil, httpapi.New(http.StatusBadRequest, "M_INVALID_PARAM", "The join isn't authorised by a user of this server")
+		}
+		pdu = a.rooms.CoSign(pdu)
+	}
+	if err := a.takeMembership(r.Context(), pdu); err != nil {
+		return nil, err
+	}
+	e, err := a.rooms.EventByID(r.Context(), v.Room.ID, pdu.EventID())
+	if err != nil {
+		return nil, err
+	}
+	state, chain, err := a.stateOf(r.Context(), v, e)
+	if err != nil {
+		return nil, err
+	}
+	b := append([]byte(`{"origin":`), quoted(a.serverName)...)
+	b = append(append(b, `,"members_omitted":false,"event":`...), e.JSON...)
+	b = appendWhole(append(b, `,"state":`...), state, ',')
+	return httpapi.Raw(appendWhole(append(b, `"auth_chain":`...), chain, '}')), nil
+}
+
+// putSendLeave is PUT /send_leave/{roomId}/{eventId}.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid
+func (a *API) putSendLeave(r *http.Request, origin string, body json.RawMessage) (any, error) {
+	v, err := a.residentRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
+	if err != nil {
+		return nil, err
+	}
+	pdu, err := a.sentMembership(r, origin, v, body, "leave")
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.takeMembership(r.Context(), pdu)
+}
+
+// takeMembership takes in a membership event that was sent by itself. What the rules
+// refuse is refused to the sender.
+func (a *API) takeMembership(ctx context.Context, pdu gomatrixserverlib.PDU) error {
+	err := a.rooms.Receive(ctx, pdu)
+	var missing *roomserver.MissingEventsError
+	if errors.As(err, &missing) {
+		return httpapi.New(http.StatusBadRequest, "M_INVALID_PARAM", "The event refers to events that this server doesn't know")
+	}
+	var refused *roomserver.RefusedError
+	if errors.As(err, &refused) {
+		return httpapi.Forbidden("The room doesn't allow it: %s", refused.Err)
+	}
+	return err
+}
+
+// sentMembership parses and checks the membership event that a server sent of its
+// own user.
+func (a *API) sentMembership(r *http.Request, origin string, v *roomserver.View, body json.RawMessage, membership string) (gomatrixserverlib.PDU, error) {
+	if body == nil {
+		return nil, httpapi.NotJSON("The body is missing")
+	}
+	version, err := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(v.Room.RoomVersion))
+	if err != nil {
+		return nil, err
+	}
+	pdu, err := version.NewEventFromUntrustedJSON(body)
+	if err != nil {
+		return nil, httpapi.BadJSON("The event isn't valid: %v", err)
+	}
+	given, err := pdu.Membership()
+	switch {
+	case pdu.EventID() != httpapi.Var(r, "eventId"):
+		return nil, httpapi.InvalidParam("The event's id is %s, not that of the path", pdu.EventID())
+	case pdu.RoomID().String() != v.Room.ID:
+		return nil, httpapi.InvalidParam("The event is of another room")
+	case pdu.Type() != "m.room.member" || err != nil || given != membership:
+		return nil, httpapi.InvalidParam("The event isn't a %s", membership)
+	case !pdu.StateKeyEquals(string(pdu.SenderID())):
+		return nil, httpapi.InvalidParam("The event isn't of the sender's own membership")
+	}
+	if _, domain, err := gomatrixserverlib.SplitID('@', string(pdu.SenderID())); err != nil || string(domain) != origin {
+		return nil, httpapi.Forbidden("%s may only send its own users' events", origin)
+	}
+	signed := pdu
+	if membership == "join" && gjson.GetBytes(pdu.Content(), "join_authorised_via_users_server").Exists() {
+		signed = a.rooms.CoSign(pdu) // the check wants the signature that is added later
+	}
+	if err := gomatrixserverlib.VerifyEventSignatures(r.Context(), signed, a.client.Keys, userIDForSender); err != nil {
+		return nil, httpapi.Forbidden("The event's signatures can't be verified: %v", err)
+	}
+	return pdu, nil
+}
+
+func userIDForSender(_ spec.RoomID, sender spec.SenderID) (*spec.UserID, error) {
+	return spec.NewUserID(string(sender), true)
+}
+
+func quoted(s string) []byte {
+	text, _ := json.Marshal(s) // a string always marshals
+	return text
+}
+
+// stateOf is the state before an event, and what authorises it.
+func (a *API) stateOf(ctx context.Context, v *roomserver.View, e *storage.Event) (state, chain []*storage.Event, err error) {
+	at, err := a.db.StateAt(ctx, e.SnapshotNID)
+	if err != nil {
+		return nil, nil, err
+	}
+	nids := make([]int64, 0, at.Len())
+	for it := at.Iterator(); !it.Done(); {
+		_, entry, _ := it.Next()
+		nids = append(nids, entry.EventNID)
+	}
+	if state, err = a.rooms.EventList(ctx, nids); err != nil || len(state) == 0 {
+		return nil, nil, err
+	}
+	chain, err = a.rooms.AuthChainOf(ctx, v, state)
+	return state, append(chain, authorities(state, chain)...), err
+}

@@ -1,0 +1,178 @@
+package federationapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/matrix-org/gomatrixserverlib"
+	"github.com/tidwall/gjson"
+
+	"hearth/federationapi/client"
+	"hearth/internal/httpapi"
+	"hearth/roomserver"
+)
+
+func (a *API) transactionRoutes() []httpapi.Route {
+	return []httpapi.Route{a.signed("PUT", "/send/{txnId}", a.putTransaction)}
+}
+
+const (
+	// maxPDUs and maxEDUs bound a transaction.
+	//
+	// https://spec.matrix.org/v1.19/server-server-api/#transactions
+	maxPDUs = 50
+	maxEDUs = 100
+	// maxGap bounds the missing events that are asked for before an event, in rounds of
+	// maxMissing.
+	maxGap = 10
+)
+
+// putTransaction is PUT /send/{txnId}. Each event is judged alone. A repeated
+// transaction has no effect, since known events are left as they are.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1sendtxnid
+func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessage) (any, error) {
+	var txn struct {
+		PDUs []json.RawMessage `json:"pdus"`
+		EDUs []json.RawMessage `json:"edus"`
+	}
+	if err := decode(body, &txn); err != nil {
+		return nil, err
+	}
+	if len(txn.PDUs) > maxPDUs || len(txn.EDUs) > maxEDUs {
+		return nil, httpapi.InvalidParam("A transaction has at most %d PDUs and %d EDUs", maxPDUs, maxEDUs)
+	}
+	type result struct {
+		Error string `json:"error,omitempty"`
+	}
+	results := map[string]result{}
+	// What has begun is finished even if the other server no longer waits for it.
+	ctx := context.WithoutCancel(r.Context())
+	for _, text := range txn.PDUs {
+		id, err := a.takePDU(ctx, origin, text)
+		if id == "" {
+			continue // what has no id can't be answered for
+		}
+		var res result
+		if err != nil {
+			res.Error = reason(err)
+			a.log.Info("an event of another server was refused", "origin", origin, "event", id, "err", err)
+		}
+		results[id] = res
+	}
+	return map[string]any{"pdus": results}, nil
+}
+
+// reason is what another server is told of an event that wasn't taken in.
+func reason(err error) string {
+	var e *httpapi.Error
+	var refused *roomserver.RefusedError
+	var missing *roomserver.MissingEventsError
+	switch {
+	case errors.As(err, &refused):
+		return "refused: " + refused.Error()
+	case errors.As(err, &e):
+		return e.Message
+	case errors.As(err, &missing):
+		return "it refers to events that can't be had"
+	}
+	return "it could not be taken in"
+}
+
+// takePDU parses, checks and takes in an event. Without an id it wasn't one.
+func (a *API) takePDU(ctx context.Context, origin string, text json.RawMessage) (id string, err error) {
+	v, err := a.residentRoom(ctx, origin, gjson.GetBytes(text, "room_id").Str)
+	version := gomatrixserverlib.RoomVersionV10
+	if v != nil {
+		version = gomatrixserverlib.RoomVersion(v.Room.RoomVersion)
+	}
+	pdu, parseErr := a.parse(ctx, version, text)
+	if pdu == nil {
+		return "", parseErr
+	}
+	if err == nil {
+		err = parseErr
+	}
+	if err != nil {
+		return pdu.EventID(), err
+	}
+	return pdu.EventID(), a.takeWithAncestors(ctx, origin, pdu)
+}
+
+// parse parses an event and verifies its signatures.
+func (a *API) parse(ctx context.Context, v gomatrixserverlib.RoomVersion, text json.RawMessage) (gomatrixserverlib.PDU, error) {
+	version, err := gomatrixserverlib.GetRoomVersion(v)
+	if err != nil {
+		return nil, err
+	}
+	pdu, err := version.NewEventFromUntrustedJSON(text)
+	if err != nil {
+		return nil, httpapi.BadJSON("The event isn't valid: %v", err)
+	}
+	if err := gomatrixserverlib.VerifyEventSignatures(ctx, pdu, a.client.Keys, userIDForSender); err != nil {
+		return pdu, httpapi.Forbidden("Its signatures can't be verified: %v", err)
+	}
+	return pdu, nil
+}
+
+// takeWithAncestors takes in an event, after what it comes after.
+func (a *API) takeWithAncestors(ctx context.Context, origin string, pdu gomatrixserverlib.PDU) error {
+	err := a.rooms.Receive(ctx, pdu)
+	for round := 0; round < maxGap; round++ {
+		var missing *roomserver.MissingEventsError
+		if !errors.As(err, &missing) || len(missing.Prev) == 0 {
+			return err
+		}
+		before, fetchErr := a.fetchMissing(ctx, origin, pdu)
+		if fetchErr != nil {
+			return errors.Join(err, fetchErr)
+		}
+		if !a.takeAll(ctx, before) {
+			return err
+		}
+		err = a.rooms.Receive(ctx, pdu)
+	}
+	return err
+}
+
+// takeAll takes in events in their order and reports whether any was new.
+func (a *API) takeAll(ctx context.Context, pdus []gomatrixserverlib.PDU) (progress bool) {
+	for _, pdu := range pdus {
+		err := a.rooms.Receive(ctx, pdu)
+		var refused *roomserver.RefusedError
+		if err == nil || errors.As(err, &refused) {
+			progress = true
+		} else {
+			a.log.Debug("a missing event wasn't taken in", "event", pdu.EventID(), "err", err)
+		}
+	}
+	return progress
+}
+
+// fetchMissing asks for the events between those that are known and an event.
+func (a *API) fetchMissing(ctx context.Context, origin string, pdu gomatrixserverlib.PDU) ([]gomatrixserverlib.PDU, error) {
+	roomID := pdu.RoomID().String()
+	v, err := a.rooms.View(ctx, roomID)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Events []json.RawMessage `json:"events"`
+	}
+	err = a.client.Post(ctx, origin, client.Path("/_matrix/federation/v1/get_missing_events", roomID), map[string]any{
+		"earliest_events": v.Room.ForwardExtremities, "latest_events": []string{pdu.EventID()}, "limit": maxMissing}, &answer)
+	if err != nil {
+		return nil, err
+	}
+	var list []gomatrixserverlib.PDU
+	for _, text := range answer.Events[:min(len(answer.Events), maxMissing)] {
+		before, err := a.parse(ctx, gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
+		if err != nil || before.RoomID().String() != roomID {
+			continue
+		}
+		list = append(list, before)
+	}
+	return gomatrixserverlib.ReverseTopologicalOrdering(list, gomatrixserverlib.TopologicalOrderByPrevEvents), nil
+}

@@ -1,0 +1,220 @@
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/matrix-org/gomatrixserverlib"
+
+	"hearth/storage"
+)
+
+// Import is a room as another server handed it over when it let one of this
+// server's users in. All of it must have been checked: the signatures, the hashes,
+// and each event against the rules.
+type Import struct {
+	RoomID  string
+	Version gomatrixserverlib.RoomVersion
+	// Join is the event that let the user in, State the room's state before it, Auth
+	// what authorises that.
+	Join        gomatrixserverlib.PDU
+	State, Auth []gomatrixserverlib.PDU
+}
+
+// Import takes over a room from another server. What was known of it from former
+// stays is replaced by the state that the other server tells; the timeline goes on
+// from the join.
+func (s *Server) Import(ctx context.Context, r Import) error {
+	known, err := s.knownEvents(ctx, r)
+	if err != nil {
+		return err
+	}
+	build := func(b *builder) error { return b.importRoom(r, known) }
+	_, err = s.load(ctx, r.RoomID)
+	switch {
+	case err == nil:
+		return s.change(ctx, r.RoomID, build)
+	case !errors.Is(err, ErrUnknownRoom):
+		return err
+	}
+	version, err := gomatrixserverlib.GetRoomVersion(r.Version)
+	if err != nil {
+		return fmt.Errorf("importing %s: %w", r.RoomID, err)
+	}
+	nid, err := s.db.NextNID(ctx)
+	if err != nil {
+		return err
+	}
+	row := storage.Room{NID: nid, ID: r.RoomID, RoomVersion: string(r.Version), ForwardExtremities: []string{}}
+	_, err = s.startRoom(ctx, version, row, build)
+	if errors.Is(err, storage.ErrOvertaken) { // another user joined at the same time
+		return s.change(ctx, r.RoomID, build)
+	}
+	return err
+}
+
+// knownEvents are those of the import that are stored already, by id.
+func (s *Server) knownEvents(ctx context.Context, r Import) (map[string]*storage.Event, error) {
+	ids := make([]string, 0, len(r.State)+len(r.Auth))
+	for _, list := range [][]gomatrixserverlib.PDU{r.Auth, r.State} {
+		for _, pdu := range list {
+			ids = append(ids, pdu.EventID())
+		}
+	}
+	list, err := s.db.EventsByID(ctx, ids)
+	known := make(map[string]*storage.Event, len(ids))
+	for _, e := range list {
+		if e.RoomID == r.RoomID {
+			known[e.ID] = e
+		}
+	}
+	return known, err
+}
+
+func (b *builder) importRoom(r Import, known map[string]*storage.Event) error {
+	b.head.row.ID = r.RoomID
+	b.rm.id = r.RoomID
+	events := make(map[string]*storage.Event, len(known))
+	for _, list := range [][]gomatrixserverlib.PDU{r.Auth, r.State} {
+		for _, pdu := range list {
+			if err := b.addOutlier(pdu, known, events); err != nil {
+				return err
+			}
+		}
+	}
+	state := storage.NewStateMapBuilder()
+	for _, pdu := range r.State {
+		e := events[pdu.EventID()]
+		if !e.IsState() {
+			return fmt.Errorf("importing %s: %s in its state is no state event", r.RoomID, e.ID)
+		}
+		state.Set(storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}, entryOf(e))
+	}
+	byNID := make(map[int64]*storage.Event, len(events))
+	for _, e := range events {
+		byNID[e.NID] = e
+	}
+	// The changes are made current by the join, the next event that is added.
+	if err := b.replaceState(state.Map(), byNID, len(b.change.Events)); err != nil {
+		return err
+	}
+	return b.append(fromPDU(r.Join), r.Join)
+}
+
+// entryOf is the event as a piece of state.
+func entryOf(e *storage.Event) storage.StateEntry {
+	entry := storage.StateEntry{EventNID: e.NID, EventID: e.ID}
+	if e.Type == "m.room.member" {
+		entry.Membership = membershipOf(e)
+	}
+	return entry
+}
+
+// addOutlier adds an event without a place in the timeline, unless it is known.
+func (b *builder) addOutlier(pdu gomatrixserverlib.PDU, known, events map[string]*storage.Event) error {
+	id := pdu.EventID()
+	if events[id] != nil {
+		return nil
+	}
+	if e := known[id]; e != nil {
+		events[id] = e
+		return nil
+	}
+	e := fromPDU(pdu)
+	var err error
+	if e.NID, err = b.s.db.NextNID(b.ctx); err != nil {
+		return err
+	}
+	e.RoomNID, e.Flags = b.head.row.NID, storage.Outlier
+	b.change.Events = append(b.change.Events, e)
+	events[id] = e
+	b.s.events.Set(e.NID, e)
+	return nil
+}
+
+// replaceState makes another state the room's, as of the change's event with the
+// given index. events holds what may be new in it.
+func (b *builder) replaceState(state storage.StateMap, events map[int64]*storage.Event, at int) error {
+	old := b.head.state
+	nids := make([]int64, 0, state.Len())
+	for it := state.Iterator(); !it.Done(); {
+		t, entry, _ := it.Next()
+		nids = append(nids, entry.EventNID)
+		if before, ok := old.Get(t); ok && before.EventNID == entry.EventNID {
+			continue
+		}
+		b.change.State = append(b.change.State, storage.StateChange{StateTuple: t, StateEntry: entry, Event: at})
+		if t.Type != "m.room.member" {
+			continue
+		}
+		e := events[entry.EventNID]
+		if e == nil {
+			var err error
+			if e, err = b.s.event(b.ctx, entry.EventNID); err != nil {
+				return err
+			}
+		}
+		b.change.Memberships = append(b.change.Memberships, storage.Membership{
+			RoomNID: b.head.row.NID, RoomID: b.head.row.ID, UserID: t.StateKey, Sender: e.Sender,
+			Membership: entry.Membership, EventNID: e.NID})
+	}
+	for it := old.Iterator(); !it.Done(); {
+		t, _, _ := it.Next()
+		if _, ok := state.Get(t); !ok {
+			b.change.State = append(b.change.State, storage.StateChange{StateTuple: t, Event: at})
+		}
+	}
+	if err := b.snapshot(state, nids); err != nil {
+		return err
+	}
+	return b.summariseAnew(events)
+}
+
+// snapshot makes a whole state the room's newest snapshot.
+func (b *builder) snapshot(state storage.StateMap, nids []int64) error {
+	nid, err := b.wholeSnapshot(nids)
+	if err != nil {
+		return err
+	}
+	b.head.state = state
+	b.head.row.SnapshotNID = nid
+	b.head.chain = snapshotChain{list: []storage.Snapshot{b.change.Snapshots[len(b.change.Snapshots)-1]}, superseded: map[int64]bool{}}
+	return nil
+}
+
+// wholeSnapshot adds a snapshot that rests on no other.
+func (b *builder) wholeSnapshot(nids []int64) (int64, error) {
+	nid, err := b.s.db.NextNID(b.ctx)
+	if err != nil {
+		return 0, err
+	}
+	b.change.Snapshots = append(b.change.Snapshots, storage.Snapshot{NID: nid, Depth: 1, EventNIDs: nids})
+	return nid, nil
+}
+
+// summariseAnew makes the room's directory entry from its whole state.
+func (b *builder) summariseAnew(events map[int64]*storage.Event) error {
+	b.head.summary = storage.RoomSummary{}
+	b.summaryChanged = true
+	for it := b.head.state.Iterator(); !it.Done(); {
+		t, entry, _ := it.Next()
+		if t.Type == "m.room.member" {
+			b.head.summary.JoinedMembers += count(entry.Membership, "join")
+			b.head.summary.InvitedMembers += count(entry.Membership, "invite")
+			continue
+		}
+		if t.StateKey != "" {
+			continue
+		}
+		e := events[entry.EventNID]
+		if e == nil {
+			var err error
+			if e, err = b.s.event(b.ctx, entry.EventNID); err != nil {
+				return err
+			}
+		}
+		b.summarise(e, "", "")
+	}
+	return nil
+}

@@ -1,0 +1,374 @@
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/matrix-org/gomatrixserverlib"
+	"github.com/tidwall/gjson"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+// MissingEventsError says which events must be known before an event can be taken
+// in: what it comes after, or what authorises it.
+type MissingEventsError struct{ Prev, Auth []string }
+
+func (e *MissingEventsError) Error() string {
+	return "unknown events are referred to: " + strings.Join(append(e.Prev, e.Auth...), " ")
+}
+
+// RefusedError says that an event was stored but isn't shown: rejected by the
+// rules, or soft-failed.
+type RefusedError struct {
+	Flags storage.EventFlags
+	Err   error
+}
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// errBehind asks to wait until what was built is on disk.
+var errBehind = errors.New("the room's newest events aren't stored yet")
+
+// Receive takes in an event of another server's, whose signatures and hash were
+// checked. One that is known already is left as it is. Errors are
+// *MissingEventsError, *RefusedError, ErrUnknownRoom, *httpapi.Error.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
+func (s *Server) Receive(ctx context.Context, pdu gomatrixserverlib.PDU) error {
+	for {
+		var refused *RefusedError
+		err := s.change(ctx, pdu.RoomID().String(), func(b *builder) (err error) {
+			refused, err = b.receive(pdu)
+			return err
+		})
+		if errors.Is(err, errBehind) {
+			if err := s.settle(ctx, pdu.RoomID().String()); err != nil {
+				return err
+			}
+			continue
+		}
+		if storage.IsUniqueViolation(err) {
+			return nil // it came by two ways at once
+		}
+		if err == nil && refused != nil {
+			return refused
+		}
+		return err
+	}
+}
+
+// settle waits until everything that was built in the room is stored.
+func (s *Server) settle(ctx context.Context, roomID string) error {
+	rm, err := s.load(ctx, roomID)
+	if err != nil {
+		return err
+	}
+	rm.mu.Lock()
+	last := rm.last
+	rm.mu.Unlock()
+	if last == nil {
+		return nil
+	}
+	if err := last.Wait(ctx); ctx.Err() != nil {
+		return err
+	}
+	return nil // who built it deals with a failure
+}
+
+func (b *builder) receive(pdu gomatrixserverlib.PDU) (*RefusedError, error) {
+	if b.rm.view.Load().Room.Version != b.head.row.Version {
+		return nil, errBehind
+	}
+	known, err := b.refersTo(pdu)
+	if err != nil {
+		return nil, err
+	}
+	if e := known[pdu.EventID()]; e != nil && e.Flags&storage.Outlier == 0 {
+		if e.Flags != 0 {
+			return &RefusedError{e.Flags, httpapi.Forbidden("The event was refused before")}, nil
+		}
+		return nil, nil
+	} else if e != nil {
+		return nil, nil // part of a state that was taken over
+	}
+	e := fromPDU(pdu)
+	at, err := b.stateBefore(pdu, known)
+	if err != nil {
+		return nil, err
+	}
+	if refused := b.judge(pdu, known, at.state); refused != nil {
+		return refused, b.appendRefused(e, at, refused.Flags)
+	}
+	if at.newest {
+		err = b.append(e, pdu)
+	} else {
+		err = b.appendBeside(e, pdu, at, known)
+	}
+	if err == nil && e.Type == "m.room.redaction" {
+		err = b.redactRemote(e, pdu)
+	}
+	return nil, err
+}
+
+// refersTo reads the events that the event refers to, and the event itself if it is
+// known.
+func (b *builder) refersTo(pdu gomatrixserverlib.PDU) (map[string]*storage.Event, error) {
+	ids := append(append([]string{pdu.EventID()}, pdu.PrevEventIDs()...), pdu.AuthEventIDs()...)
+	list, err := b.s.db.EventsByID(b.ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]*storage.Event, len(list))
+	for _, e := range list {
+		if e.RoomNID == b.head.row.NID {
+			known[e.ID] = e
+		}
+	}
+	if known[pdu.EventID()] != nil {
+		return known, nil
+	}
+	var missing MissingEventsError
+	for _, id := range pdu.PrevEventIDs() {
+		if e := known[id]; e == nil || e.Flags&storage.Outlier != 0 {
+			missing.Prev = append(missing.Prev, id)
+		}
+	}
+	for _, id := range pdu.AuthEventIDs() {
+		if known[id] == nil {
+			missing.Auth = append(missing.Auth, id)
+		}
+	}
+	if len(missing.Prev)+len(missing.Auth) > 0 {
+		return nil, &missing
+	}
+	return known, nil
+}
+
+// stateAt is the state before an event.
+type stateAt struct {
+	state storage.StateMap
+	// newest: it is the room's newest state, and the event comes after all others.
+	newest bool
+}
+
+// stateBefore is the state before the event: that after the events it comes after,
+// resolved where they disagree.
+func (b *builder) stateBefore(pdu gomatrixserverlib.PDU, known map[string]*storage.Event) (stateAt, error) {
+	prev := pdu.PrevEventIDs()
+	if len(prev) == 0 {
+		return stateAt{}, httpapi.BadJSON("The event comes after no other")
+	}
+	if sameSet(prev, b.head.row.ForwardExtremities) {
+		return stateAt{b.head.state, true}, nil
+	}
+	var sets []storage.StateMap
+	for _, id := range prev {
+		after, err := b.s.StateAfter(b.ctx, known[id])
+		if err != nil {
+			return stateAt{}, err
+		}
+		sets = append(sets, after)
+	}
+	state, err := b.resolve(sets)
+	return stateAt{state, false}, err
+}
+
+func sameSet(a, b []string) bool {
+	set := map[string]bool{}
+	for _, x := range a {
+		set[x] = true
+	}
+	for _, x := range b {
+		if !set[x] {
+			return false
+		}
+	}
+	return len(set) == len(b)
+}
+
+// judge applies the authorisation rules: by the events that the event names, by the
+// state before it, and by the room's newest state.
+func (b *builder) judge(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, before storage.StateMap) *RefusedError {
+	if err := b.allowedByAuthEvents(pdu, known); err != nil {
+		return &RefusedError{storage.Rejected, err}
+	}
+	if err := b.allowedBy(pdu, before); err != nil {
+		return &RefusedError{storage.Rejected, err}
+	}
+	if err := b.allowedBy(pdu, b.head.state); err != nil {
+		return &RefusedError{storage.SoftFailed, err}
+	}
+	return nil
+}
+
+func (b *builder) allowedByAuthEvents(pdu gomatrixserverlib.PDU, known map[string]*storage.Event) error {
+	var list []*storage.Event
+	for _, id := range pdu.AuthEventIDs() {
+		e := known[id]
+		if e.Flags&storage.Rejected != 0 {
+			return httpapi.Forbidden("It is authorised by %s, which was rejected", id)
+		}
+		list = append(list, e)
+	}
+	if b.rm.version.DomainlessRoomIDs() { // there the room's id names the create event
+		if create, ok := b.head.state.Get(storage.StateTuple{Type: "m.room.create"}); ok {
+			e, err := b.s.event(b.ctx, create.EventNID)
+			if err != nil {
+				return err
+			}
+			list = append(list, e)
+		}
+	}
+	return b.allowed(pdu, list)
+}
+
+// allowedBy applies the rules with a state of the room.
+func (b *builder) allowedBy(pdu gomatrixserverlib.PDU, state storage.StateMap) error {
+	needed := gomatrixserverlib.StateNeededForAuth([]gomatrixserverlib.PDU{pdu})
+	var nids []int64
+	for _, t := range needed.Tuples() {
+		if entry, ok := state.Get(storage.StateTuple{Type: t.EventType, StateKey: t.StateKey}); ok {
+			nids = append(nids, entry.EventNID)
+		}
+	}
+	list, err := b.s.EventList(b.ctx, nids)
+	if err != nil {
+		return err
+	}
+	return b.allowed(pdu, list)
+}
+
+func (b *builder) allowed(pdu gomatrixserverlib.PDU, list []*storage.Event) error {
+	auth, err := gomatrixserverlib.NewAuthEvents(nil)
+	if err != nil {
+		return fmt.Errorf("collecting auth events: %w", err)
+	}
+	for _, e := range list {
+		a, err := pduOf(b.rm.version, e)
+		if err != nil {
+			return err
+		}
+		if err := auth.AddEvent(a); err != nil {
+			return notAllowed(err)
+		}
+	}
+	if err := gomatrixserverlib.Allowed(pdu, auth, userIDForSender); err != nil {
+		return notAllowed(err)
+	}
+	return nil
+}
+
+// appendRefused stores an event that isn't shown, so that what refers to it can be
+// judged.
+func (b *builder) appendRefused(e *storage.Event, at stateAt, flags storage.EventFlags) error {
+	var err error
+	if e.NID, err = b.s.db.NextNID(b.ctx); err != nil {
+		return err
+	}
+	e.RoomNID, e.Flags = b.head.row.NID, flags
+	if e.SnapshotNID, err = b.snapshotOf(at); err != nil {
+		return err
+	}
+	b.change.Events = append(b.change.Events, e)
+	return nil
+}
+
+// snapshotOf is the snapshot of a state, made if need be.
+func (b *builder) snapshotOf(at stateAt) (int64, error) {
+	if at.newest || at.state == b.head.state {
+		return b.head.row.SnapshotNID, nil
+	}
+	return b.wholeSnapshot(nidsOf(at.state))
+}
+
+func nidsOf(state storage.StateMap) []int64 {
+	nids := make([]int64, 0, state.Len())
+	for it := state.Iterator(); !it.Done(); {
+		_, entry, _ := it.Next()
+		nids = append(nids, entry.EventNID)
+	}
+	return nids
+}
+
+// appendBeside appends an event that doesn't come after all others: the room has a
+// fork, or one less, and its state is resolved anew over its ends.
+func (b *builder) appendBeside(e *storage.Event, pdu gomatrixserverlib.PDU, at stateAt, known map[string]*storage.Event) error {
+	var err error
+	if e.NID, err = b.s.db.NextNID(b.ctx); err != nil {
+		return err
+	}
+	e.RoomNID = b.head.row.NID
+	if e.SnapshotNID, err = b.snapshotOf(at); err != nil {
+		return err
+	}
+	after := at.state
+	if e.IsState() {
+		tuple := storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}
+		old, _ := after.Get(tuple)
+		e.ReplacesNID = old.EventNID
+		after = after.Set(tuple, entryOf(e))
+	}
+	b.change.Events = append(b.change.Events, e)
+	b.s.events.Set(e.NID, e)
+	b.notify(e)
+	ends, sets, err := b.otherEnds(pdu)
+	if err != nil {
+		return err
+	}
+	b.pdus[e.NID] = pduRef{pdu: pdu}
+	state, err := b.resolve(append(sets, after))
+	delete(b.pdus, e.NID)
+	if err != nil {
+		return err
+	}
+	b.head.row.ForwardExtremities = append(ends, e.ID)
+	b.head.row.Depth = max(b.head.row.Depth, e.Depth)
+	return b.replaceState(state, map[int64]*storage.Event{e.NID: e}, len(b.change.Events)-1)
+}
+
+// otherEnds are the room's ends that the event doesn't come after, and the states
+// after them.
+func (b *builder) otherEnds(pdu gomatrixserverlib.PDU) (ends []string, sets []storage.StateMap, err error) {
+	behind := map[string]bool{}
+	for _, id := range pdu.PrevEventIDs() {
+		behind[id] = true
+	}
+	for _, id := range b.head.row.ForwardExtremities {
+		if !behind[id] {
+			ends = append(ends, id)
+		}
+	}
+	list, err := b.s.db.EventsByID(b.ctx, ends)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, end := range list {
+		after, err := b.s.StateAfter(b.ctx, end)
+		if err != nil {
+			return nil, nil, err
+		}
+		sets = append(sets, after)
+	}
+	return ends, sets, nil
+}
+
+// redactRemote carries out a redaction whose target is known.
+func (b *builder) redactRemote(e *storage.Event, pdu gomatrixserverlib.PDU) error {
+	target := pdu.Redacts()
+	if redactsInContent(b.rm.version) {
+		target = gjson.GetBytes(pdu.Content(), "redacts").Str
+	}
+	list, err := b.s.db.EventsByID(b.ctx, []string{target})
+	if err != nil || len(list) == 0 || list[0].RoomNID != b.head.row.NID {
+		return err
+	}
+	if b.mayRedact(e.Sender, &redactionTarget{list[0]}) != nil {
+		return nil // the event stands, without effect
+	}
+	return b.redact(list[0], e)
+}
