@@ -56,8 +56,8 @@ func New(o Options) *API {
 // Register adds the API's routes to a server.
 func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.eventRoutes(), a.historyRoutes(), a.stateRoutes(),
-		a.deviceRoutes(), a.queryRoutes(), a.directoryRoutes(), a.versionRoutes(), a.transactionRoutes(), a.membershipRoutes(1)))
-	s.Register([]string{"/_matrix/federation/v2"}, a.membershipRoutes(2))
+		a.deviceRoutes(), a.queryRoutes(), a.directoryRoutes(), a.versionRoutes(), a.transactionRoutes(), a.membershipRoutes(1), a.inviteRoutes(1)))
+	s.Register([]string{"/_matrix/federation/v2"}, slices.Concat(a.membershipRoutes(2), a.inviteRoutes(2)))
 	s.Register([]string{"/_matrix/key/v2"}, a.keyRoutes())
 	s.Register([]string{""}, a.wellKnownRoutes())
 }

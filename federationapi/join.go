@@ -50,11 +50,12 @@ func (a *API) Join(ctx context.Context, roomID, userID string, via []string, con
 	if last == nil {
 		return httpapi.NotFound("No server is known that is in this room")
 	}
-	return joinError(last)
+	return remoteError(last, "The room can't be joined: no other server let us in")
 }
 
-// joinError is what the client is told of a join that failed.
-func joinError(err error) error {
+// remoteError is what the client is told of what other servers refused or couldn't
+// be asked.
+func remoteError(err error, otherwise string) error {
 	var remote *client.RemoteError
 	if errors.As(err, &remote) && remote.Status < 500 && remote.Code != "" {
 		return httpapi.New(remote.Status, remote.Code, "%s: %s", remote.Server, remote.Message)
@@ -63,7 +64,7 @@ func joinError(err error) error {
 	if errors.As(err, &own) {
 		return own
 	}
-	e := httpapi.New(http.StatusBadGateway, "M_UNKNOWN", "The room can't be joined: no other server let us in")
+	e := httpapi.New(http.StatusBadGateway, "M_UNKNOWN", "%s", otherwise)
 	e.Err = err
 	return e
 }

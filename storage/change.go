@@ -54,6 +54,8 @@ type RoomChange struct {
 	// Aliases are made to point to the room; one that is taken fails the change
 	// with an error that IsUniqueViolation.
 	Aliases []Alias
+	// InviteStates came with invitations to a room that this server isn't in.
+	InviteStates []InviteState
 	// Publish puts the room into the directory.
 	Publish bool
 	// Summary, if not nil, replaces the room's directory entry.

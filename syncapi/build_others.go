@@ -1,6 +1,7 @@
 package syncapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -56,12 +57,6 @@ func (q *request) showsLeft(o storage.Membership) bool {
 	return q.filter.Room.IncludeLeave && (q.initial || q.fullState)
 }
 
-// strippedTypes is the state that tells an invited user what the room is.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#stripped-state
-var strippedTypes = []string{"m.room.create", "m.room.name", "m.room.avatar", "m.room.topic", "m.room.join_rules",
-	"m.room.canonical_alias", "m.room.encryption"}
-
 func comma(b []byte) []byte {
 	if b[len(b)-1] != '{' && b[len(b)-1] != '[' {
 		b = append(b, ',')
@@ -70,31 +65,28 @@ func comma(b []byte) []byte {
 }
 
 func (q *request) appendStripped(ctx context.Context, b []byte, o storage.Membership, name string) ([]byte, error) {
-	v, err := q.api.rooms.View(ctx, o.RoomID)
+	events, err := q.api.rooms.StrippedState(ctx, o.RoomID, o.Sender)
 	if err != nil {
 		return nil, err
 	}
-	var nids []int64
-	for _, t := range strippedTypes {
-		if e, ok := v.Entry(t, ""); ok {
-			nids = append(nids, e.EventNID)
-		}
-	}
-	for _, userID := range []string{o.Sender, q.u.id} {
-		if e, ok := v.Entry("m.room.member", userID); ok && (userID == q.u.id || o.Sender != q.u.id) {
-			nids = append(nids, e.EventNID)
-		}
-	}
-	events, err := q.api.rooms.Events(ctx, nids)
-	if err != nil {
+	if own, err := q.api.rooms.StrippedMember(ctx, o.RoomID, q.u.id); err != nil {
 		return nil, err
+	} else if own != nil && o.Sender != q.u.id {
+		events = append(events, own)
 	}
 	b = append(appendJSON(comma(b), o.RoomID), `:{"`...)
 	b = append(append(b, name...), `":{"events":[`...)
-	for _, nid := range nids {
-		if e := events[nid]; e != nil {
-			b = roomserver.AppendStrippedEvent(comma(b), e)
-		}
+	given, err := q.api.db.GetInviteState(ctx, o.RoomNID, q.u.id)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return nil, err
+	}
+	if remote, err := q.api.rooms.Remote(ctx, o.RoomID); err != nil {
+		return nil, err
+	} else if given = bytes.TrimSpace(given); remote && len(given) > 2 {
+		b = append(comma(b), given[1:len(given)-1]...)
+	}
+	for _, e := range events {
+		b = append(comma(b), e...)
 	}
 	return append(b, `]}}`...), nil
 }

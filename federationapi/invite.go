@@ -1,0 +1,218 @@
+package federationapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"github.com/matrix-org/gomatrixserverlib"
+	"github.com/tidwall/gjson"
+
+	"hearth/federationapi/client"
+	"hearth/internal/httpapi"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+func (a *API) inviteRoutes(version int) []httpapi.Route {
+	handle := a.putInvite
+	if version == 1 {
+		handle = inList(a.putInviteV1)
+	}
+	return []httpapi.Route{a.signed("PUT", "/invite/{roomId}/{eventId}", handle)}
+}
+
+// maxInviteState bounds the stripped state events of an invitation.
+const maxInviteState = 50
+
+// invitation is the body of PUT /invite.
+type invitation struct {
+	Event    json.RawMessage               `json:"event"`
+	Version  gomatrixserverlib.RoomVersion `json:"room_version"`
+	Stripped []json.RawMessage             `json:"invite_room_state"`
+}
+
+// putInvite is PUT /_matrix/federation/v2/invite/{roomId}/{eventId}.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2inviteroomideventid
+func (a *API) putInvite(r *http.Request, origin string, body json.RawMessage) (any, error) {
+	var i invitation
+	if err := decode(body, &i); err != nil {
+		return nil, err
+	}
+	return a.invited(r, origin, &i)
+}
+
+// putInviteV1 is PUT /_matrix/federation/v1/invite/{roomId}/{eventId}, whose body is
+// the event, of a room of version 1 or 2.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1inviteroomideventid
+func (a *API) putInviteV1(r *http.Request, origin string, body json.RawMessage) (any, error) {
+	i := invitation{Event: body, Version: gomatrixserverlib.RoomVersionV1}
+	for _, e := range gjson.GetBytes(body, "unsigned.invite_room_state").Array() {
+		i.Stripped = append(i.Stripped, json.RawMessage(e.Raw))
+	}
+	return a.invited(r, origin, &i)
+}
+
+func (a *API) invited(r *http.Request, origin string, i *invitation) (any, error) {
+	ctx := r.Context()
+	pdu, err := a.checkInvitation(r, origin, i)
+	if err != nil {
+		return nil, err
+	}
+	u, err := a.db.GetUser(ctx, *pdu.StateKey())
+	if errors.Is(err, storage.ErrNotFound) || err == nil && u.Deactivated {
+		return nil, httpapi.Forbidden("There is no such user to invite")
+	}
+	if err != nil {
+		return nil, err
+	}
+	pdu = a.rooms.CoSign(pdu)
+	remote, err := a.rooms.Remote(ctx, pdu.RoomID().String())
+	if err != nil {
+		return nil, err
+	}
+	if remote { // else it comes with a transaction, like all that happens there
+		stripped, err := json.Marshal(strippedStates(i.Stripped))
+		if err != nil {
+			return nil, httpapi.BadJSON("The invitation's state isn't valid: %v", err)
+		}
+		if err := a.rooms.Note(ctx, pdu, stripped); err != nil {
+			return nil, err
+		}
+	}
+	return httpapi.Raw(append(append([]byte(`{"event":`), pdu.JSON()...), '}')), nil
+}
+
+func (a *API) checkInvitation(r *http.Request, origin string, i *invitation) (gomatrixserverlib.PDU, error) {
+	version, err := gomatrixserverlib.GetRoomVersion(i.Version)
+	if err != nil || !version.Stable() {
+		e := httpapi.New(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", "Room version %q isn't supported", i.Version)
+		e.Extra = map[string]any{"room_version": i.Version}
+		return nil, e
+	}
+	if len(i.Event) == 0 || len(i.Stripped) > maxInviteState {
+		return nil, httpapi.InvalidParam("An invitation has an event and at most %d events of the room's state", maxInviteState)
+	}
+	pdu, err := version.NewEventFromUntrustedJSON(i.Event)
+	if err != nil {
+		return nil, httpapi.BadJSON("The event isn't valid: %v", err)
+	}
+	membership, err := pdu.Membership()
+	switch {
+	case pdu.EventID() != httpapi.Var(r, "eventId"):
+		return nil, httpapi.InvalidParam("The event's id is %s, not that of the path", pdu.EventID())
+	case pdu.RoomID().String() != httpapi.Var(r, "roomId"):
+		return nil, httpapi.InvalidParam("The event is of another room")
+	case pdu.Type() != "m.room.member" || err != nil || membership != "invite" || pdu.StateKey() == nil:
+		return nil, httpapi.InvalidParam("The event is no invitation")
+	case domainOf(*pdu.StateKey()) != a.serverName:
+		return nil, httpapi.InvalidParam("The invited user isn't of this server")
+	case domainOf(string(pdu.SenderID())) != origin:
+		return nil, httpapi.Forbidden("%s may only send its own users' invitations", origin)
+	}
+	// The rest of the check wants this server's own signature.
+	if err := gomatrixserverlib.VerifyEventSignatures(r.Context(), a.rooms.CoSign(pdu), a.client.Keys, userIDForSender); err != nil {
+		return nil, httpapi.Forbidden("The event's signatures can't be verified: %v", err)
+	}
+	return pdu, nil
+}
+
+// strippedStates keeps of state events what stripped state consists of.
+func strippedStates(events []json.RawMessage) []map[string]json.RawMessage {
+	list := []map[string]json.RawMessage{}
+	for _, text := range events {
+		var e map[string]json.RawMessage
+		if json.Unmarshal(text, &e) != nil || e["type"] == nil || e["state_key"] == nil || e["content"] == nil || e["sender"] == nil {
+			continue
+		}
+		list = append(list, map[string]json.RawMessage{"type": e["type"], "state_key": e["state_key"], "content": e["content"], "sender": e["sender"]})
+	}
+	return list
+}
+
+// Invite invites a user of another server: theirs has to agree.
+func (a *API) Invite(ctx context.Context, r roomserver.MembershipRequest) error {
+	version, proto, err := a.rooms.MembershipTemplate(ctx, r)
+	if err != nil {
+		return err
+	}
+	pdu, err := a.rooms.SignTemplate(version, proto)
+	if err != nil {
+		return err
+	}
+	stripped, err := a.rooms.StrippedState(ctx, r.RoomID, r.Sender)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Event json.RawMessage `json:"event"`
+	}
+	server := domainOf(r.Target)
+	err = a.client.Put(ctx, server, client.Path("/_matrix/federation/v2/invite", r.RoomID, pdu.EventID()), map[string]any{
+		"event": json.RawMessage(pdu.JSON()), "room_version": version, "invite_room_state": stripped}, &answer)
+	if err != nil {
+		return remoteError(err, "The user's server can't be asked to take the invitation")
+	}
+	signed, err := a.parse(ctx, version, answer.Event)
+	if err != nil || signed.EventID() != pdu.EventID() {
+		return httpapi.New(http.StatusBadGateway, "M_UNKNOWN", "%s didn't sign the invitation", server)
+	}
+	return a.takeMembership(ctx, signed)
+}
+
+// Leave ends the membership of a user of this server in a room that only others are
+// in: an invitation is declined. If no server can be told, it ends here all the same.
+func (a *API) Leave(ctx context.Context, roomID, userID string, content map[string]any) error {
+	v, err := a.rooms.View(ctx, roomID)
+	if err != nil {
+		return err
+	}
+	e, err := a.rooms.StateEvent(ctx, v, "m.room.member", userID)
+	if err != nil {
+		return err
+	}
+	if e == nil {
+		return httpapi.Forbidden("You aren't in this room")
+	}
+	pdu, err := a.leaveVia(ctx, domainOf(e.Sender), v, userID, content)
+	if err != nil {
+		a.log.Info("a server can't be told that an invitation was declined", "room", roomID, "server", domainOf(e.Sender), "err", err)
+		if pdu, err = a.leaveAlone(v, e, userID, content); err != nil {
+			return err
+		}
+	}
+	return a.rooms.Note(ctx, pdu, nil)
+}
+
+func (a *API) leaveVia(ctx context.Context, server string, v *roomserver.View, userID string, content map[string]any) (gomatrixserverlib.PDU, error) {
+	var made struct {
+		Version gomatrixserverlib.RoomVersion `json:"room_version"`
+		Event   gomatrixserverlib.ProtoEvent  `json:"event"`
+	}
+	if err := a.client.Get(ctx, server, client.Path("/_matrix/federation/v1/make_leave", v.Room.ID, userID), &made); err != nil {
+		return nil, err
+	}
+	if err := checkTemplate(&made.Event, v.Room.ID, userID, content); err != nil {
+		return nil, err
+	}
+	pdu, err := a.rooms.SignTemplate(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), &made.Event)
+	if err != nil {
+		return nil, err
+	}
+	var nothing any
+	return pdu, a.client.Put(ctx, server, client.Path("/_matrix/federation/v2/send_leave", v.Room.ID, pdu.EventID()), json.RawMessage(pdu.JSON()), &nothing)
+}
+
+// leaveAlone makes an event that ends a membership for this server's users only.
+func (a *API) leaveAlone(v *roomserver.View, invite *storage.Event, userID string, content map[string]any) (gomatrixserverlib.PDU, error) {
+	raw, err := json.Marshal(content)
+	if err != nil {
+		return nil, err
+	}
+	return a.rooms.SignTemplate(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), &gomatrixserverlib.ProtoEvent{
+		SenderID: userID, RoomID: v.Room.ID, Type: "m.room.member", StateKey: &userID, Content: raw,
+		PrevEvents: v.Room.ForwardExtremities, AuthEvents: []string{invite.ID}, Depth: v.Room.Depth + 1})
+}
