@@ -40,14 +40,11 @@ func (a *API) getAlias(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	alias, err := a.db.GetAlias(r.Context(), name)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, httpapi.NotFound("There is no room %s", name)
-	}
+	roomID, servers, err := a.resolveAlias(r.Context(), name)
 	if err != nil {
 		return nil, err
 	}
-	return map[string]any{"room_id": alias.RoomID, "servers": []string{a.serverName}}, nil
+	return map[string]any{"room_id": roomID, "servers": servers}, nil
 }
 
 // putAlias answers PUT /_matrix/client/v3/directory/room/{roomAlias}.

@@ -38,6 +38,8 @@ type Options struct {
 	// OnProfileChange, if set, is called after a user's display name or avatar was
 	// set, to update those membership events that show another.
 	OnProfileChange func(ctx context.Context, userID string) error
+	// Federation reaches other servers; nil without federation.
+	Federation *Federation
 	// Version is the program's, for the landing page.
 	Version string
 	Logger  *slog.Logger

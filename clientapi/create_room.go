@@ -3,6 +3,7 @@ package clientapi
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"hearth/internal/httpapi"
@@ -54,7 +55,7 @@ func (a *API) postCreateRoom(r *http.Request, u *httpapi.Requester) (any, error)
 	}
 	q := roomserver.CreateRoomRequest{
 		Creator: u.UserID, Version: body.RoomVersion, CreationContent: body.CreationContent, Preset: body.preset(),
-		Publish: body.Visibility == "public", Name: body.Name, Topic: body.Topic, Invite: body.invitees(u.UserID),
+		Publish: body.Visibility == "public", Name: body.Name, Topic: body.Topic, Invite: a.own(body.invitees(u.UserID)),
 		IsDirect: body.IsDirect, PowerLevels: body.PowerLevelContentOverride,
 	}
 	if body.RoomAliasName != "" {
@@ -66,8 +67,35 @@ func (a *API) postCreateRoom(r *http.Request, u *httpapi.Requester) (any, error)
 	for _, s := range body.InitialState {
 		q.InitialState = append(q.InitialState, roomserver.InitialEvent{Type: s.Type, StateKey: &s.StateKey, Content: s.Content})
 	}
+	others := body.invitees(u.UserID)
+	others = slices.DeleteFunc(others, func(id string) bool { return serverOf(id) == a.serverName })
+	if len(others) > 0 && a.o.Federation == nil {
+		return nil, httpapi.Forbidden("This server doesn't federate: only its own users can be invited")
+	}
 	roomID, err := a.rooms.CreateRoom(r.Context(), q)
-	return map[string]string{"room_id": roomID}, err
+	if err != nil {
+		return nil, err
+	}
+	a.inviteOthers(r, roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Membership: "invite"}, others, body.IsDirect)
+	return map[string]string{"room_id": roomID}, nil
+}
+
+// own are those of the users that are this server's.
+func (a *API) own(users []string) []string {
+	return slices.DeleteFunc(users, func(id string) bool { return serverOf(id) != a.serverName })
+}
+
+// inviteOthers invites users of other servers to a room that was just made. The room
+// stands whether or not their servers can be reached.
+func (a *API) inviteOthers(r *http.Request, m roomserver.MembershipRequest, users []string, direct bool) {
+	if direct {
+		m.Content = map[string]any{"is_direct": true}
+	}
+	for _, m.Target = range users {
+		if err := a.inviteRemote(r, m); err != nil {
+			a.log.Info("a user of another server wasn't invited", "room", m.RoomID, "user", m.Target, "err", err)
+		}
+	}
 }
 
 func (b *createRoomBody) check() error {

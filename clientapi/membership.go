@@ -92,6 +92,10 @@ func (a *API) postInvite(r *http.Request, u *httpapi.Requester) (any, error) {
 	if membership == "join" {
 		return nil, httpapi.Forbidden("%s is in the room already", body.UserID)
 	}
+	if serverOf(body.UserID) != a.serverName {
+		return nil, a.inviteRemote(r, roomserver.MembershipRequest{
+			RoomID: httpapi.Var(r, "roomId"), Sender: u.UserID, Target: body.UserID, Membership: "invite", Reason: body.Reason})
+	}
 	return nil, a.setMembership(r, u.UserID, body.UserID, "invite", body.Reason)
 }
 
@@ -115,29 +119,48 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 	if err := httpapi.DecodeOptionalJSON(r, &body); err != nil {
 		return nil, err
 	}
-	roomID, err := a.resolveRoom(r.Context(), httpapi.Var(r, "roomId"))
+	via, err := viaOf(r)
 	if err != nil {
 		return nil, err
 	}
-	_, err = a.rooms.SetMembership(r.Context(), roomserver.MembershipRequest{
-		RoomID: roomID, Sender: u.UserID, Target: u.UserID, Membership: membership, Reason: body.Reason,
-	})
+	roomID, servers, err := a.resolveRoom(r.Context(), httpapi.Var(r, "roomId"))
+	if err != nil {
+		return nil, err
+	}
+	m := roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Target: u.UserID, Membership: membership, Reason: body.Reason}
+	remote, err := a.rooms.Remote(r.Context(), roomID)
+	if err == nil && remote && (a.o.Federation != nil || len(via) > 0) {
+		err = a.enterRemote(r, m, append(via, servers...))
+	} else if err == nil {
+		_, err = a.rooms.SetMembership(r.Context(), m)
+	}
 	return map[string]string{"room_id": roomID}, err
 }
 
-// resolveRoom returns the room id that an id or an alias stands for.
-func (a *API) resolveRoom(ctx context.Context, idOrAlias string) (string, error) {
+// resolveRoom returns the room id that an id or an alias stands for and, of another
+// server's alias, which servers are in the room.
+func (a *API) resolveRoom(ctx context.Context, idOrAlias string) (roomID string, servers []string, err error) {
 	switch {
 	case len(idOrAlias) > 1 && idOrAlias[0] == '!':
-		return idOrAlias, nil
+		return idOrAlias, nil, nil
 	case len(idOrAlias) > 1 && idOrAlias[0] == '#':
-		alias, err := a.db.GetAlias(ctx, idOrAlias)
-		if errors.Is(err, storage.ErrNotFound) {
-			return "", httpapi.NotFound("There is no room %s", idOrAlias)
-		}
-		return alias.RoomID, err
+		return a.resolveAlias(ctx, idOrAlias)
 	}
-	return "", httpapi.InvalidParam("%q is neither a room id nor an alias", idOrAlias)
+	return "", nil, httpapi.InvalidParam("%q is neither a room id nor an alias", idOrAlias)
+}
+
+func (a *API) resolveAlias(ctx context.Context, name string) (roomID string, servers []string, err error) {
+	if domain := serverOf(name); domain != a.serverName && domain != "" && a.o.Federation != nil {
+		return a.o.Federation.ResolveAlias(ctx, name)
+	}
+	alias, err := a.db.GetAlias(ctx, name)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "", nil, httpapi.NotFound("There is no room %s", name)
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return alias.RoomID, []string{a.serverName}, nil
 }
 
 // postLeave answers POST /_matrix/client/v3/rooms/{roomId}/leave.
@@ -156,6 +179,14 @@ func (a *API) postLeave(r *http.Request, u *httpapi.Requester) (any, error) {
 		return nil, notInRoom()
 	} else if m == "leave" {
 		return nil, nil
+	}
+	remote, err := a.rooms.Remote(r.Context(), v.Room.ID)
+	if err != nil {
+		return nil, err
+	}
+	if remote {
+		return nil, a.leaveRemote(r, roomserver.MembershipRequest{
+			RoomID: v.Room.ID, Sender: u.UserID, Target: u.UserID, Membership: "leave", Reason: body.Reason})
 	}
 	return nil, a.setMembership(r, u.UserID, u.UserID, "leave", body.Reason)
 }

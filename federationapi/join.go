@@ -169,6 +169,24 @@ func (a *API) takeOver(ctx context.Context, server, roomID string, v gomatrixser
 		Auth: checked.GetAuthEvents().TrustedEvents(v, false)})
 }
 
+// ResolveAlias asks an alias's own server for the room that it stands for, and for
+// servers that are in it.
+func (a *API) ResolveAlias(ctx context.Context, alias string) (roomID string, servers []string, err error) {
+	var answer struct {
+		RoomID  string   `json:"room_id"`
+		Servers []string `json:"servers"`
+	}
+	server := domainOf(alias)
+	err = a.client.Get(ctx, server, "/_matrix/federation/v1/query/directory?room_alias="+url.QueryEscape(alias), &answer)
+	if err != nil {
+		return "", nil, remoteError(err, "The alias's server can't be asked")
+	}
+	if len(answer.RoomID) < 2 || answer.RoomID[0] != '!' || len(answer.RoomID) > maxID {
+		return "", nil, httpapi.NotFound("There is no room %s", alias)
+	}
+	return answer.RoomID, append(answer.Servers[:min(len(answer.Servers), maxCandidates)], server), nil
+}
+
 // noMoreEvents says that what a server left out of its answer isn't asked for.
 func noMoreEvents(gomatrixserverlib.RoomVersion, []string) ([]gomatrixserverlib.PDU, error) {
 	return nil, nil

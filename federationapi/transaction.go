@@ -15,7 +15,9 @@ import (
 )
 
 func (a *API) transactionRoutes() []httpapi.Route {
-	return []httpapi.Route{a.signed("PUT", "/send/{txnId}", a.putTransaction)}
+	route := a.signed("PUT", "/send/{txnId}", a.putTransaction)
+	route.MaxBody = maxTransactionBody
+	return []httpapi.Route{route}
 }
 
 const (
@@ -24,6 +26,8 @@ const (
 	// https://spec.matrix.org/v1.19/server-server-api/#transactions
 	maxPDUs = 50
 	maxEDUs = 100
+	// maxTransactionBody bounds a transaction in bytes: as many of the largest events.
+	maxTransactionBody = 10 << 20
 	// maxGap bounds the missing events that are asked for before an event, in rounds of
 	// maxMissing.
 	maxGap = 10

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"hearth/clientapi"
 	"hearth/federationapi"
 	"hearth/federationapi/client"
 	"hearth/internal/certificate"
@@ -35,7 +36,7 @@ func newFederationClient(ctx context.Context, cfg *config.Config, db *storage.DB
 
 // addFederation puts the server-server API beside the others. A reverse proxy may
 // pass it on from the clients' listener; its own listener serves nothing else.
-func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, key signingkey.Key, api *httpapi.Server) error {
+func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, key signingkey.Key, api *httpapi.Server, users *clientapi.Federation) error {
 	if !cfg.Federation.Enabled {
 		return nil
 	}
@@ -51,11 +52,14 @@ func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *stor
 	if cfg.RateLimits.Enabled {
 		limit = httpapi.Limit{PerSecond: cfg.RateLimits.Federation.PerSecond, Burst: cfg.RateLimits.Federation.Burst}
 	}
-	federationapi.New(federationapi.Options{
+	f := federationapi.New(federationapi.Options{
 		DB: db, Rooms: rooms, Client: asker, RateLimit: limit,
 		PublicAddress: cfg.Federation.PublicAddress, Version: versionName(), Logger: s.log,
-	}).Register(api)
-	return nil
+	})
+	f.Register(api)
+	*users = clientapi.Federation{Join: f.Join, Leave: f.Leave, Invite: f.Invite, ResolveAlias: f.ResolveAlias}
+	s.closers = append(s.closers, func() error { f.StopSending(); return nil })
+	return f.StartSending(ctx)
 }
 
 func federationCertificate(cfg *config.Config, log *slog.Logger) (*certificate.Store, error) {

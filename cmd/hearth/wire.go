@@ -77,8 +77,13 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *se
 // addAPIs puts the APIs on top of the room server.
 func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, hasher *password.Hasher, key signingkey.Key) error {
 	limits, logins := rateLimits(cfg)
+	var others *clientapi.Federation
+	if cfg.Federation.Enabled {
+		others = &clientapi.Federation{} // filled in below
+	}
 	client := clientapi.New(clientapi.Options{
-		DB: db, Rooms: rooms, Passwords: hasher,
+		Federation: others,
+		DB:         db, Rooms: rooms, Passwords: hasher,
 		PublicBaseURL: cfg.PublicBaseURL, Support: support(cfg),
 		RegistrationEnabled: cfg.Registration.Enabled, RegistrationSecret: cfg.Registration.SharedSecret,
 		AccessTokenLifetime: time.Duration(cfg.AccessTokens.Lifetime), LoginLimit: logins,
@@ -105,7 +110,7 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	s.sync.Register(api)
 	media.Register(api)
 	s.handler = api
-	if err := s.addFederation(ctx, cfg, db, rooms, key, api); err != nil {
+	if err := s.addFederation(ctx, cfg, db, rooms, key, api, others); err != nil {
 		return err
 	}
 	s.metrics = metricsHandler(db)

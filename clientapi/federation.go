@@ -1,0 +1,91 @@
+package clientapi
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"hearth/internal/httpapi"
+	"hearth/roomserver"
+)
+
+// Federation reaches the rooms and users of other servers.
+type Federation struct {
+	// Join lets a user into a room by way of one of the servers.
+	Join func(ctx context.Context, roomID, userID string, via []string, content map[string]any) error
+	// Leave ends a membership of a room that none of this server's users is in.
+	Leave func(ctx context.Context, roomID, userID string, content map[string]any) error
+	// Invite invites a user of another server.
+	Invite func(ctx context.Context, r roomserver.MembershipRequest) error
+	// ResolveAlias asks the alias's own server.
+	ResolveAlias func(ctx context.Context, alias string) (roomID string, servers []string, err error)
+}
+
+// maxVia bounds the servers that a client may name to join by.
+const maxVia = 20
+
+// viaOf are the servers that the request names to join by.
+func viaOf(r *http.Request) ([]string, error) {
+	q := r.URL.Query()
+	via := slices.Concat(q["via"], q["server_name"])
+	if len(via) > maxVia {
+		return nil, httpapi.InvalidParam("More than %d servers are named to join by", maxVia)
+	}
+	return via, nil
+}
+
+// enterRemote lets a user into a room that this server isn't in. The server in an
+// old room's id, and that of who invited the user, are likely to be in it.
+func (a *API) enterRemote(r *http.Request, m roomserver.MembershipRequest, via []string) error {
+	if a.o.Federation == nil {
+		return httpapi.NotFound("The room %s isn't known to this server", m.RoomID)
+	}
+	if m.Membership != "join" {
+		return httpapi.New(http.StatusNotFound, "M_NOT_FOUND", "Knocking on rooms of other servers isn't possible")
+	}
+	if v, err := a.rooms.View(r.Context(), m.RoomID); err == nil {
+		e, err := a.rooms.StateEvent(r.Context(), v, "m.room.member", m.Target)
+		if err != nil {
+			return err
+		}
+		if e != nil {
+			via = append(via, serverOf(e.Sender))
+		}
+	}
+	via = append(via, serverOf(m.RoomID))
+	content, err := a.rooms.MemberContent(r.Context(), m)
+	if err != nil {
+		return err
+	}
+	return a.o.Federation.Join(r.Context(), m.RoomID, m.Target, via, content)
+}
+
+// inviteRemote invites a user of another server.
+func (a *API) inviteRemote(r *http.Request, m roomserver.MembershipRequest) error {
+	if a.o.Federation == nil {
+		return httpapi.Forbidden("This server doesn't federate: only its own users can be invited")
+	}
+	return a.o.Federation.Invite(r.Context(), m)
+}
+
+// leaveRemote ends a membership of a room that this server isn't in.
+func (a *API) leaveRemote(r *http.Request, m roomserver.MembershipRequest) error {
+	if a.o.Federation == nil {
+		return httpapi.Forbidden("This server doesn't federate any more, and isn't in the room")
+	}
+	content, err := a.rooms.MemberContent(r.Context(), m)
+	if err != nil {
+		return err
+	}
+	return a.o.Federation.Leave(r.Context(), m.RoomID, m.Target, content)
+}
+
+// serverOf is the server name in an id, "" for none.
+func serverOf(id string) string {
+	for i := range id {
+		if id[i] == ':' {
+			return id[i+1:]
+		}
+	}
+	return ""
+}
