@@ -38,6 +38,7 @@ type API struct {
 	serverName string
 	limiter    *httpapi.Limiter // nil doesn't limit
 	sender     *sender
+	joining    joining
 }
 
 // New returns the API.

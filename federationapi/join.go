@@ -32,6 +32,7 @@ const (
 // the servers that does. Errors are *httpapi.Error: what the last server refused
 // with, or M_UNKNOWN if none could be reached.
 func (a *API) Join(ctx context.Context, roomID, userID string, via []string, content map[string]any) error {
+	defer a.joining.begin(roomID)()
 	var last error
 	tried := map[string]bool{a.serverName: true, "": true}
 	for _, server := range via {

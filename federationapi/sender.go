@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hearth/federationapi/client"
@@ -35,6 +36,10 @@ type sender struct {
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
+	// head is the newest position that was followed: the stream's own is behind it while
+	// its followers are told.
+	head atomic.Int64
+
 	mu      sync.Mutex
 	servers map[string]*destination
 }
@@ -57,10 +62,11 @@ func (a *API) StartSending(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.db.Stream.Follow(a.sender.follow)
+	a.sender.advance(a.db.Stream.Position())
 	for server, p := range cursors {
 		a.sender.start(server, p)
 	}
-	a.db.Stream.Follow(a.sender.follow)
 	return nil
 }
 
@@ -72,6 +78,7 @@ func (a *API) StopSending() {
 
 // follow wakes the destinations of what was committed.
 func (s *sender) follow(b *storage.Batch) {
+	s.advance(b.Position)
 	for _, c := range b.Changes {
 		if c.Room == nil {
 			continue
@@ -82,6 +89,12 @@ func (s *sender) follow(b *storage.Batch) {
 				s.concerns(e, v)
 			}
 		}
+	}
+}
+
+func (s *sender) advance(p storage.Position) {
+	for old := s.head.Load(); old < p && !s.head.CompareAndSwap(old, p); {
+		old = s.head.Load()
 	}
 }
 
@@ -183,7 +196,7 @@ func (s *sender) sleep(d time.Duration) bool {
 
 // sendSome sends at most one transaction and moves the server's place on.
 func (s *sender) sendSome(d *destination) (more bool, err error) {
-	upTo := s.a.db.Stream.Position()
+	upTo := s.head.Load()
 	events, err := s.a.db.EventsBySendersOf(s.ctx, s.a.serverName, d.cursor, upTo, maxRead)
 	if err != nil {
 		return false, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
@@ -87,7 +88,11 @@ func reason(err error) string {
 
 // takePDU parses, checks and takes in an event. Without an id it wasn't one.
 func (a *API) takePDU(ctx context.Context, origin string, text json.RawMessage) (id string, err error) {
-	v, err := a.residentRoom(ctx, origin, gjson.GetBytes(text, "room_id").Str)
+	roomID := gjson.GetBytes(text, "room_id").Str
+	v, err := a.residentRoom(ctx, origin, roomID)
+	if httpapi.CodeOf(err) == "M_NOT_FOUND" && a.waitForJoin(ctx, roomID) {
+		v, err = a.residentRoom(ctx, origin, roomID)
+	}
 	version := gomatrixserverlib.RoomVersionV10
 	if v != nil {
 		version = gomatrixserverlib.RoomVersion(v.Room.RoomVersion)
@@ -103,6 +108,14 @@ func (a *API) takePDU(ctx context.Context, origin string, text json.RawMessage) 
 		return pdu.EventID(), err
 	}
 	return pdu.EventID(), a.takeWithAncestors(ctx, origin, pdu)
+}
+
+// waitForJoin waits for a join of the room that is going on, but no longer than the
+// other server waits for an answer.
+func (a *API) waitForJoin(ctx context.Context, roomID string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return a.joining.wait(ctx, roomID)
 }
 
 // parse parses an event and verifies its signatures.
