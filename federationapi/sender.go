@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
@@ -112,13 +114,14 @@ func (s *sender) concerns(e *storage.Event, v *roomserver.View) {
 }
 
 // destinationsOf are the other servers that an event concerns: those in the room and,
-// of a membership, that of its user, who may have left by it.
+// of a membership, that of its user, who may have left by it. An invited user's
+// server has been given the invitation already.
 func (a *API) destinationsOf(e *storage.Event, v *roomserver.View) map[string]bool {
 	list := map[string]bool{}
 	for server := range a.rooms.JoinedServers(v) {
 		list[server] = true
 	}
-	if e.Type == "m.room.member" && e.IsState() {
+	if e.Type == "m.room.member" && e.IsState() && gjson.GetBytes(e.JSON, "content.membership").Str != "invite" {
 		list[domainOf(*e.StateKey)] = true
 	}
 	delete(list, a.serverName)
