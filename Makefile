@@ -7,7 +7,7 @@ VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 GO          ?= go
 TESTFLAGS   := $(if $(RACE),-race,) -timeout 15m
 
-.PHONY: run test build lint fmt bench bench-compare setup setup-test
+.PHONY: run test interop build lint fmt bench bench-compare setup setup-test
 
 run: build setup
 	@mkdir -p $(dir $(CONFIG))
@@ -35,6 +35,12 @@ fmt:
 bench: build setup
 	$(GO) build -o bin/hearth-bench ./cmd/hearth-bench
 	.ci/bench
+
+# Hearth federating with a real Dendrite, which is built the first time.
+INTEROP_DIR ?= $(HOME)/.cache/hearth-interop
+interop: setup
+	GOBIN=$(INTEROP_DIR) $(GO) install -trimpath github.com/element-hq/dendrite/cmd/dendrite@v0.15.2 github.com/element-hq/dendrite/cmd/generate-keys@v0.15.2
+	HEARTH_DENDRITE=$(INTEROP_DIR) $(GO) test -count=1 -run TestInterop ./internal/e2e
 
 # Hearth beside Dendrite; the first time takes long, because Dendrite is built and
 # its rooms are filled.

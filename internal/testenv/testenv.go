@@ -107,12 +107,24 @@ func Dir(t testing.TB) string {
 // migrations. It is dropped when the test ends.
 func Database(t testing.TB) string {
 	t.Helper()
+	return database(t, func(s *instance) string { return s.template })
+}
+
+// EmptyDatabase returns the connection string of a fresh database without tables. It
+// is dropped when the test ends.
+func EmptyDatabase(t testing.TB) string {
+	t.Helper()
+	return database(t, func(*instance) string { return "template0" })
+}
+
+func database(t testing.TB, template func(*instance) string) string {
+	t.Helper()
 	s, err := server()
 	if err != nil {
 		t.Fatalf("starting PostgreSQL for the tests: %v", err)
 	}
 	name := "hearth_test_" + strings.ToLower(rand.Text())
-	if err := s.exec("CREATE DATABASE " + name + " TEMPLATE " + s.template); err != nil {
+	if err := s.exec("CREATE DATABASE " + name + " TEMPLATE " + template(s)); err != nil {
 		t.Fatalf("making a database: %v", err)
 	}
 	t.Cleanup(func() {
