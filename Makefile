@@ -39,7 +39,9 @@ bench: build setup
 # Hearth federating with a real Dendrite, which is built the first time.
 INTEROP_DIR ?= $(HOME)/.cache/hearth-interop
 interop: setup
-	GOBIN=$(INTEROP_DIR) $(GO) install -trimpath github.com/element-hq/dendrite/cmd/dendrite@v0.15.2 github.com/element-hq/dendrite/cmd/generate-keys@v0.15.2
+	@mkdir -p $(INTEROP_DIR)
+	dir=$$($(GO) mod download -json github.com/element-hq/dendrite@v0.15.2 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
+		cd "$$dir" && $(GO) build -trimpath -o $(INTEROP_DIR)/ ./cmd/dendrite ./cmd/generate-keys
 	HEARTH_DENDRITE=$(INTEROP_DIR) $(GO) test -count=1 -run TestInterop ./internal/e2e
 
 # Hearth beside Dendrite; the first time takes long, because Dendrite is built and
