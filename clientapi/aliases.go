@@ -9,6 +9,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -39,6 +40,12 @@ func (a *API) getAlias(r *http.Request, _ *httpapi.Requester) (any, error) {
 	name, _, err := aliasVar(r)
 	if err != nil {
 		return nil, err
+	}
+	if userid.Domain(name) != a.serverName && a.o.Federation != nil {
+		// Whoever names another server's alias, even without an account, has that asked.
+		if err := httpapi.Charge(r, nil, httpapi.RateExpensive); err != nil {
+			return nil, err
+		}
 	}
 	roomID, servers, err := a.resolveAlias(r.Context(), name)
 	if err != nil {

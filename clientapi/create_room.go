@@ -1,12 +1,15 @@
 package clientapi
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 )
 
@@ -68,7 +71,7 @@ func (a *API) postCreateRoom(r *http.Request, u *httpapi.Requester) (any, error)
 		q.InitialState = append(q.InitialState, roomserver.InitialEvent{Type: s.Type, StateKey: &s.StateKey, Content: s.Content})
 	}
 	others := body.invitees(u.UserID)
-	others = slices.DeleteFunc(others, func(id string) bool { return serverOf(id) == a.serverName })
+	others = slices.DeleteFunc(others, func(id string) bool { return userid.Domain(id) == a.serverName })
 	if len(others) > 0 && a.o.Federation == nil {
 		return nil, httpapi.Forbidden("This server doesn't federate: only its own users can be invited")
 	}
@@ -82,8 +85,11 @@ func (a *API) postCreateRoom(r *http.Request, u *httpapi.Requester) (any, error)
 
 // own are those of the users that are this server's.
 func (a *API) own(users []string) []string {
-	return slices.DeleteFunc(users, func(id string) bool { return serverOf(id) != a.serverName })
+	return slices.DeleteFunc(users, func(id string) bool { return userid.Domain(id) != a.serverName })
 }
+
+// maxInviteTime bounds the time that inviting users of other servers may take.
+const maxInviteTime = time.Minute
 
 // inviteOthers invites users of other servers to a room that was just made. The room
 // stands whether or not their servers can be reached.
@@ -91,8 +97,10 @@ func (a *API) inviteOthers(r *http.Request, m roomserver.MembershipRequest, user
 	if direct {
 		m.Content = map[string]any{"is_direct": true}
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), maxInviteTime)
+	defer cancel()
 	for _, m.Target = range users {
-		if err := a.inviteRemote(r, m); err != nil {
+		if err := a.inviteRemote(ctx, m); err != nil {
 			a.log.Info("a user of another server wasn't invited", "room", m.RoomID, "user", m.Target, "err", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 )
 
@@ -37,9 +38,6 @@ func viaOf(r *http.Request) ([]string, error) {
 // enterRemote lets a user into a room that this server isn't in. The server in an
 // old room's id, and that of who invited the user, are likely to be in it.
 func (a *API) enterRemote(r *http.Request, m roomserver.MembershipRequest, via []string) error {
-	if a.o.Federation == nil {
-		return httpapi.NotFound("The room %s isn't known to this server", m.RoomID)
-	}
 	if m.Membership != "join" {
 		return httpapi.New(http.StatusNotFound, "M_NOT_FOUND", "Knocking on rooms of other servers isn't possible")
 	}
@@ -49,10 +47,10 @@ func (a *API) enterRemote(r *http.Request, m roomserver.MembershipRequest, via [
 			return err
 		}
 		if e != nil {
-			via = append(via, serverOf(e.Sender))
+			via = append(via, userid.Domain(e.Sender))
 		}
 	}
-	via = append(via, serverOf(m.RoomID))
+	via = append(via, userid.Domain(m.RoomID))
 	content, err := a.rooms.MemberContent(r.Context(), m)
 	if err != nil {
 		return err
@@ -61,11 +59,11 @@ func (a *API) enterRemote(r *http.Request, m roomserver.MembershipRequest, via [
 }
 
 // inviteRemote invites a user of another server.
-func (a *API) inviteRemote(r *http.Request, m roomserver.MembershipRequest) error {
+func (a *API) inviteRemote(ctx context.Context, m roomserver.MembershipRequest) error {
 	if a.o.Federation == nil {
 		return httpapi.Forbidden("This server doesn't federate: only its own users can be invited")
 	}
-	return a.o.Federation.Invite(r.Context(), m)
+	return a.o.Federation.Invite(ctx, m)
 }
 
 // leaveRemote ends a membership of a room that this server isn't in.
@@ -78,14 +76,4 @@ func (a *API) leaveRemote(r *http.Request, m roomserver.MembershipRequest) error
 		return err
 	}
 	return a.o.Federation.Leave(r.Context(), m.RoomID, m.Target, content)
-}
-
-// serverOf is the server name in an id, "" for none.
-func serverOf(id string) string {
-	for i := range id {
-		if id[i] == ':' {
-			return id[i+1:]
-		}
-	}
-	return ""
 }

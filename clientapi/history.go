@@ -143,17 +143,7 @@ func (h *history) memberEvents(ctx context.Context, state storage.StateMap, even
 			nids = append(nids, entry.EventNID)
 		}
 	}
-	byNID, err := h.a.rooms.Events(ctx, nids)
-	if err != nil {
-		return nil, err
-	}
-	var members []*storage.Event
-	for _, nid := range nids {
-		if e := byNID[nid]; e != nil {
-			members = append(members, e)
-		}
-	}
-	return members, nil
+	return h.a.rooms.EventList(ctx, nids)
 }
 
 // visibleEvent returns the event in the path, if the reader may see it.

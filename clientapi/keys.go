@@ -9,6 +9,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/canonicaljson"
+	"hearth/internal/devicekeys"
 	"hearth/internal/httpapi"
 	"hearth/storage"
 )
@@ -158,27 +159,6 @@ func (a *API) postKeysClaim(r *http.Request, _ *httpapi.Requester) (any, error) 
 	if body.OneTimeKeys == nil {
 		return nil, httpapi.BadJSON("one_time_keys is missing")
 	}
-	claimed, asked := map[string]map[string]map[string]json.RawMessage{}, 0
-	for userID, devices := range body.OneTimeKeys {
-		for deviceID, algorithm := range devices {
-			if asked++; asked > maxQueriedUsers {
-				return nil, httpapi.InvalidParam("There are more than %d devices", maxQueriedUsers)
-			}
-			if !isText(userID + deviceID + algorithm) {
-				continue
-			}
-			key, err := a.db.ClaimKey(r.Context(), userID, deviceID, algorithm)
-			if errors.Is(err, storage.ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			if claimed[userID] == nil {
-				claimed[userID] = map[string]map[string]json.RawMessage{}
-			}
-			claimed[userID][deviceID] = map[string]json.RawMessage{algorithm + ":" + key.KeyID: key.JSON}
-		}
-	}
-	return map[string]any{"one_time_keys": claimed, "failures": struct{}{}}, nil
+	claimed, err := devicekeys.Claim(r.Context(), a.db, body.OneTimeKeys, maxQueriedUsers)
+	return map[string]any{"one_time_keys": claimed, "failures": struct{}{}}, err
 }

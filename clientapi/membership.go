@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -92,8 +93,8 @@ func (a *API) postInvite(r *http.Request, u *httpapi.Requester) (any, error) {
 	if membership == "join" {
 		return nil, httpapi.Forbidden("%s is in the room already", body.UserID)
 	}
-	if serverOf(body.UserID) != a.serverName {
-		return nil, a.inviteRemote(r, roomserver.MembershipRequest{
+	if userid.Domain(body.UserID) != a.serverName {
+		return nil, a.inviteRemote(r.Context(), roomserver.MembershipRequest{
 			RoomID: httpapi.Var(r, "roomId"), Sender: u.UserID, Target: body.UserID, Membership: "invite", Reason: body.Reason})
 	}
 	return nil, a.setMembership(r, u.UserID, body.UserID, "invite", body.Reason)
@@ -129,7 +130,7 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 	}
 	m := roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Target: u.UserID, Membership: membership, Reason: body.Reason}
 	remote, err := a.rooms.Remote(r.Context(), roomID)
-	if err == nil && remote && (a.o.Federation != nil || len(via) > 0) {
+	if err == nil && remote && a.o.Federation != nil {
 		err = a.enterRemote(r, m, append(via, servers...))
 	} else if err == nil {
 		_, err = a.rooms.SetMembership(r.Context(), m)
@@ -150,7 +151,7 @@ func (a *API) resolveRoom(ctx context.Context, idOrAlias string) (roomID string,
 }
 
 func (a *API) resolveAlias(ctx context.Context, name string) (roomID string, servers []string, err error) {
-	if domain := serverOf(name); domain != a.serverName && domain != "" && a.o.Federation != nil {
+	if domain := userid.Domain(name); domain != a.serverName && domain != "" && a.o.Federation != nil {
 		return a.o.Federation.ResolveAlias(ctx, name)
 	}
 	alias, err := a.db.GetAlias(ctx, name)

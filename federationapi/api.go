@@ -39,6 +39,7 @@ type API struct {
 	limiter    *httpapi.Limiter // nil doesn't limit
 	sender     *sender
 	joining    joining
+	joins      chan struct{} // holds one for each room that is being handed over
 }
 
 // New returns the API.
@@ -48,6 +49,7 @@ func New(o Options) *API {
 	}
 	a := &API{o: o, db: o.DB, rooms: o.Rooms, client: o.Client, log: o.Logger, serverName: o.Rooms.ServerName()}
 	a.sender = newSender(a)
+	a.joins = make(chan struct{}, maxJoins)
 	if o.RateLimit.Burst > 0 {
 		a.limiter = httpapi.NewLimiter(o.RateLimit)
 	}

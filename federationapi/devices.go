@@ -128,27 +128,11 @@ func (a *API) postKeysClaim(r *http.Request, _ string, body json.RawMessage) (an
 	if q.OneTimeKeys == nil {
 		return nil, httpapi.MissingParam("one_time_keys is missing")
 	}
-	claimed, asked := map[string]map[string]map[string]json.RawMessage{}, 0
-	for userID, devices := range q.OneTimeKeys {
-		for deviceID, algorithm := range devices {
-			if asked++; asked > maxKeysAsked {
-				return nil, httpapi.InvalidParam("There are more than %d devices", maxKeysAsked)
-			}
-			if !userid.IsLocal(userID, a.serverName) || !httpapi.IsText(deviceID+algorithm) {
-				continue
-			}
-			key, err := a.db.ClaimKey(r.Context(), userID, deviceID, algorithm)
-			if errors.Is(err, storage.ErrNotFound) {
-				continue
-			}
-			if err != nil {
-				return nil, err
-			}
-			if claimed[userID] == nil {
-				claimed[userID] = map[string]map[string]json.RawMessage{}
-			}
-			claimed[userID][deviceID] = map[string]json.RawMessage{algorithm + ":" + key.KeyID: key.JSON}
+	for userID := range q.OneTimeKeys {
+		if !userid.IsLocal(userID, a.serverName) {
+			delete(q.OneTimeKeys, userID)
 		}
 	}
-	return map[string]any{"one_time_keys": claimed}, nil
+	claimed, err := devicekeys.Claim(r.Context(), a.db, q.OneTimeKeys, maxKeysAsked)
+	return map[string]any{"one_time_keys": claimed}, err
 }

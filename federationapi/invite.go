@@ -11,6 +11,7 @@ import (
 
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -87,37 +88,21 @@ func (a *API) invited(r *http.Request, origin string, i *invitation) (any, error
 }
 
 func (a *API) checkInvitation(r *http.Request, origin string, i *invitation) (gomatrixserverlib.PDU, error) {
-	version, err := gomatrixserverlib.GetRoomVersion(i.Version)
-	if err != nil || !version.Stable() {
-		e := httpapi.New(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", "Room version %q isn't supported", i.Version)
-		e.Extra = map[string]any{"room_version": i.Version}
-		return nil, e
-	}
 	if len(i.Event) == 0 || len(i.Stripped) > maxInviteState {
 		return nil, httpapi.InvalidParam("An invitation has an event and at most %d events of the room's state", maxInviteState)
 	}
-	pdu, err := version.NewEventFromUntrustedJSON(i.Event)
+	pdu, err := membershipIn(r, i.Version, i.Event, "invite")
 	if err != nil {
-		return nil, httpapi.BadJSON("The event isn't valid: %v", err)
+		return nil, err
 	}
-	membership, err := pdu.Membership()
-	switch {
-	case pdu.EventID() != httpapi.Var(r, "eventId"):
-		return nil, httpapi.InvalidParam("The event's id is %s, not that of the path", pdu.EventID())
-	case pdu.RoomID().String() != httpapi.Var(r, "roomId"):
-		return nil, httpapi.InvalidParam("The event is of another room")
-	case pdu.Type() != "m.room.member" || err != nil || membership != "invite" || pdu.StateKey() == nil:
-		return nil, httpapi.InvalidParam("The event is no invitation")
-	case domainOf(*pdu.StateKey()) != a.serverName:
+	if !userid.IsLocal(*pdu.StateKey(), a.serverName) {
 		return nil, httpapi.InvalidParam("The invited user isn't of this server")
-	case domainOf(string(pdu.SenderID())) != origin:
+	}
+	if userid.Domain(string(pdu.SenderID())) != origin {
 		return nil, httpapi.Forbidden("%s may only send its own users' invitations", origin)
 	}
-	// The rest of the check wants this server's own signature.
-	if err := gomatrixserverlib.VerifyEventSignatures(r.Context(), a.rooms.CoSign(pdu), a.client.Keys, userIDForSender); err != nil {
-		return nil, httpapi.Forbidden("The event's signatures can't be verified: %v", err)
-	}
-	return pdu, nil
+	// The check wants this server's own signature too.
+	return pdu, a.verifyEvent(r.Context(), a.rooms.CoSign(pdu))
 }
 
 // strippedStates keeps of state events what stripped state consists of.
@@ -150,15 +135,15 @@ func (a *API) Invite(ctx context.Context, r roomserver.MembershipRequest) error 
 	var answer struct {
 		Event json.RawMessage `json:"event"`
 	}
-	server := domainOf(r.Target)
+	server := userid.Domain(r.Target)
 	err = a.client.Put(ctx, server, client.Path("/_matrix/federation/v2/invite", r.RoomID, pdu.EventID()), map[string]any{
 		"event": json.RawMessage(pdu.JSON()), "room_version": version, "invite_room_state": stripped}, &answer)
 	if err != nil {
-		return remoteError(err, "The user's server can't be asked to take the invitation")
+		return client.AsClientError(err)
 	}
-	signed, err := a.parse(ctx, version, answer.Event)
-	if err != nil || signed.EventID() != pdu.EventID() {
-		return httpapi.New(http.StatusBadGateway, "M_UNKNOWN", "%s didn't sign the invitation", server)
+	signed, err := parseEvent(version, answer.Event)
+	if err != nil || signed.EventID() != pdu.EventID() || a.verifyEvent(ctx, signed) != nil {
+		return client.AsClientError(badAnswer(server, "It didn't sign the invitation"))
 	}
 	return a.takeMembership(ctx, signed)
 }
@@ -177,9 +162,9 @@ func (a *API) Leave(ctx context.Context, roomID, userID string, content map[stri
 	if e == nil {
 		return httpapi.Forbidden("You aren't in this room")
 	}
-	pdu, err := a.leaveVia(ctx, domainOf(e.Sender), v, userID, content)
+	pdu, err := a.leaveVia(ctx, userid.Domain(e.Sender), v, userID, content)
 	if err != nil {
-		a.log.Info("a server can't be told that an invitation was declined", "room", roomID, "server", domainOf(e.Sender), "err", err)
+		a.log.Info("a server can't be told that an invitation was declined", "room", roomID, "server", userid.Domain(e.Sender), "err", err)
 		if pdu, err = a.leaveAlone(v, e, userID, content); err != nil {
 			return err
 		}
@@ -188,14 +173,8 @@ func (a *API) Leave(ctx context.Context, roomID, userID string, content map[stri
 }
 
 func (a *API) leaveVia(ctx context.Context, server string, v *roomserver.View, userID string, content map[string]any) (gomatrixserverlib.PDU, error) {
-	var made struct {
-		Version gomatrixserverlib.RoomVersion `json:"room_version"`
-		Event   gomatrixserverlib.ProtoEvent  `json:"event"`
-	}
-	if err := a.client.Get(ctx, server, client.Path("/_matrix/federation/v1/make_leave", v.Room.ID, userID), &made); err != nil {
-		return nil, err
-	}
-	if err := checkTemplate(&made.Event, v.Room.ID, userID, content); err != nil {
+	made, err := a.askTemplate(ctx, server, client.Path("/_matrix/federation/v1/make_leave", v.Room.ID, userID), v.Room.ID, userID, content)
+	if err != nil {
 		return nil, err
 	}
 	pdu, err := a.rooms.SignTemplate(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), &made.Event)

@@ -3,7 +3,6 @@ package federationapi
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,6 +15,7 @@ import (
 
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 )
 
@@ -26,12 +26,19 @@ const (
 	// for it.
 	maxJoinAnswer = 256 << 20
 	joinTimeout   = 3 * time.Minute
+	// maxJoins bounds the rooms that are handed over at the same time.
+	maxJoins = 4
 )
 
 // Join lets a user of this server into a room that others are in, by the first of
-// the servers that does. Errors are *httpapi.Error: what the last server refused
-// with, or M_UNKNOWN if none could be reached.
+// the servers that does. Errors are as of client.AsClientError.
 func (a *API) Join(ctx context.Context, roomID, userID string, via []string, content map[string]any) error {
+	select {
+	case a.joins <- struct{}{}:
+		defer func() { <-a.joins }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	defer a.joining.begin(roomID)()
 	var last error
 	tried := map[string]bool{a.serverName: true, "": true}
@@ -51,23 +58,12 @@ func (a *API) Join(ctx context.Context, roomID, userID string, via []string, con
 	if last == nil {
 		return httpapi.NotFound("No server is known that is in this room")
 	}
-	return remoteError(last, "The room can't be joined: no other server let us in")
+	return client.AsClientError(last)
 }
 
-// remoteError is what the client is told of what other servers refused or couldn't
-// be asked.
-func remoteError(err error, otherwise string) error {
-	var remote *client.RemoteError
-	if errors.As(err, &remote) && remote.Status < 500 && remote.Code != "" {
-		return httpapi.New(remote.Status, remote.Code, "%s: %s", remote.Server, remote.Message)
-	}
-	var own *httpapi.Error
-	if errors.As(err, &own) {
-		return own
-	}
-	e := httpapi.New(http.StatusBadGateway, "M_UNKNOWN", "%s", otherwise)
-	e.Err = err
-	return e
+// badAnswer is the result of an answer that isn't what it should be.
+func badAnswer(server, format string, args ...any) error {
+	return &client.RemoteError{Server: server, Status: http.StatusOK, Code: "M_BAD_JSON", Message: fmt.Sprintf(format, args...)}
 }
 
 func (a *API) joinVia(ctx context.Context, server, roomID, userID string, content map[string]any) error {
@@ -75,18 +71,9 @@ func (a *API) joinVia(ctx context.Context, server, roomID, userID string, conten
 	for v := range gomatrixserverlib.StableRoomVersions() {
 		query.Add("ver", string(v))
 	}
-	var made struct {
-		Version gomatrixserverlib.RoomVersion `json:"room_version"`
-		Event   gomatrixserverlib.ProtoEvent  `json:"event"`
-	}
 	uri := client.Path("/_matrix/federation/v1/make_join", roomID, userID) + "?" + query.Encode()
-	if err := a.client.Get(ctx, server, uri, &made); err != nil {
-		return err
-	}
-	if made.Version == "" {
-		made.Version = "1"
-	}
-	if err := checkTemplate(&made.Event, roomID, userID, content); err != nil {
+	made, err := a.askTemplate(ctx, server, uri, roomID, userID, content)
+	if err != nil {
 		return err
 	}
 	pdu, err := a.rooms.SignTemplate(made.Version, &made.Event)
@@ -99,6 +86,21 @@ func (a *API) joinVia(ctx context.Context, server, roomID, userID string, conten
 		return err
 	}
 	return a.takeOver(ctx, server, roomID, made.Version, pdu, answer)
+}
+
+// template is a membership event that another server would take.
+type template struct {
+	Version gomatrixserverlib.RoomVersion `json:"room_version"`
+	Event   gomatrixserverlib.ProtoEvent  `json:"event"`
+}
+
+// askTemplate asks another server for a membership event to sign, and checks it.
+func (a *API) askTemplate(ctx context.Context, server, uri, roomID, userID string, content map[string]any) (*template, error) {
+	made := template{Version: gomatrixserverlib.RoomVersionV1}
+	if err := a.client.Get(ctx, server, uri, &made); err != nil {
+		return nil, err
+	}
+	return &made, checkTemplate(&made.Event, roomID, userID, content)
 }
 
 // checkTemplate makes sure that what another server wants signed is what was asked
@@ -140,34 +142,59 @@ func (h *handedOver) GetAuthEvents() gomatrixserverlib.EventJSONs  { return h.Au
 func (a *API) takeOver(ctx context.Context, server, roomID string, v gomatrixserverlib.RoomVersion, join gomatrixserverlib.PDU, answer []byte) error {
 	var room handedOver
 	if err := json.Unmarshal(answer, &room); err != nil {
-		return fmt.Errorf("the answer of %s isn't a room: %w", server, err)
-	}
-	version, err := gomatrixserverlib.GetRoomVersion(v)
-	if err != nil {
-		return err
+		return badAnswer(server, "It isn't a room: %v", err)
 	}
 	if len(room.Event) > 0 { // with the signature of who authorised it
-		signed, err := version.NewEventFromUntrustedJSON(room.Event)
+		signed, err := parseEvent(v, json.RawMessage(room.Event))
 		if err != nil || signed.EventID() != join.EventID() {
-			return fmt.Errorf("%s answered another event than the one it was sent (%w)", server, err)
+			return badAnswer(server, "It answered another event than the one it was sent")
 		}
 		join = signed
 	}
 	checked, err := gomatrixserverlib.CheckSendJoinResponse(ctx, v, &room, a.client.Keys, join, noMoreEvents, userIDForSender)
 	if err != nil {
-		return fmt.Errorf("the room that %s handed over isn't right: %w", server, err)
+		return badAnswer(server, "The room isn't right: %v", err)
 	}
-	state := checked.GetStateEvents().TrustedEvents(v, false)
-	for _, pdu := range state {
+	state, auth := checked.GetStateEvents().TrustedEvents(v, false), checked.GetAuthEvents().TrustedEvents(v, false)
+	if err := checkRoom(server, roomID, v, state, auth); err != nil {
+		return err
+	}
+	remote, err := a.rooms.Remote(ctx, roomID)
+	if err != nil {
+		return err
+	}
+	if !remote { // another user has come in meanwhile, and what happened since is known
+		return a.takeWithAncestors(ctx, server, join)
+	}
+	return a.rooms.Import(ctx, roomserver.Import{RoomID: roomID, Version: v, Join: join, State: state, Auth: auth})
+}
+
+// checkRoom makes sure that all events are of the room, and that it was made with the
+// version that the server named.
+func checkRoom(server, roomID string, v gomatrixserverlib.RoomVersion, state, auth []gomatrixserverlib.PDU) error {
+	made := gomatrixserverlib.RoomVersion("")
+	for _, pdu := range slices.Concat(state, auth) {
 		if pdu.RoomID().String() != roomID {
-			return fmt.Errorf("the room that %s handed over has an event of another room", server)
+			return badAnswer(server, "The room has an event of another room")
 		}
 	}
-	if !slices.ContainsFunc(state, func(p gomatrixserverlib.PDU) bool { return p.Type() == "m.room.create" }) {
-		return fmt.Errorf("the room that %s handed over was never created", server)
+	for _, pdu := range state {
+		if pdu.Type() == "m.room.create" {
+			made = gomatrixserverlib.RoomVersionV1
+			if named := gjson.GetBytes(pdu.Content(), "room_version"); named.Exists() {
+				made = gomatrixserverlib.RoomVersion(named.Str)
+			}
+		}
 	}
-	return a.rooms.Import(ctx, roomserver.Import{RoomID: roomID, Version: v, Join: join, State: state,
-		Auth: checked.GetAuthEvents().TrustedEvents(v, false)})
+	if made != v {
+		return badAnswer(server, "The room wasn't created with version %s", v)
+	}
+	return nil
+}
+
+// noMoreEvents says that what a server left out of its answer isn't asked for.
+func noMoreEvents(gomatrixserverlib.RoomVersion, []string) ([]gomatrixserverlib.PDU, error) {
+	return nil, nil
 }
 
 // ResolveAlias asks an alias's own server for the room that it stands for, and for
@@ -177,18 +204,13 @@ func (a *API) ResolveAlias(ctx context.Context, alias string) (roomID string, se
 		RoomID  string   `json:"room_id"`
 		Servers []string `json:"servers"`
 	}
-	server := domainOf(alias)
+	server := userid.Domain(alias)
 	err = a.client.Get(ctx, server, "/_matrix/federation/v1/query/directory?room_alias="+url.QueryEscape(alias), &answer)
 	if err != nil {
-		return "", nil, remoteError(err, "The alias's server can't be asked")
+		return "", nil, client.AsClientError(err)
 	}
 	if len(answer.RoomID) < 2 || answer.RoomID[0] != '!' || len(answer.RoomID) > maxID {
 		return "", nil, httpapi.NotFound("There is no room %s", alias)
 	}
 	return answer.RoomID, append(answer.Servers[:min(len(answer.Servers), maxCandidates)], server), nil
-}
-
-// noMoreEvents says that what a server left out of its answer isn't asked for.
-func noMoreEvents(gomatrixserverlib.RoomVersion, []string) ([]gomatrixserverlib.PDU, error) {
-	return nil, nil
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -97,8 +98,7 @@ func (a *API) getMakeLeave(r *http.Request, origin string, _ json.RawMessage) (a
 
 func (a *API) template(r *http.Request, origin, membership string) (any, error) {
 	userID := httpapi.Var(r, "userId")
-	_, domain, err := gomatrixserverlib.SplitID('@', userID)
-	if err != nil || string(domain) != origin {
+	if !userid.IsLocal(userID, origin) {
 		return nil, httpapi.Forbidden("%s may only ask for its own users", origin)
 	}
 	version, proto, err := a.rooms.MembershipTemplate(r.Context(), roomserver.MembershipRequest{
@@ -118,11 +118,8 @@ func (a *API) putSendJoin(r *http.Request, origin string, body json.RawMessage) 
 	if err != nil {
 		return nil, err
 	}
-	if via := gjson.GetBytes(pdu.Content(), "join_authorised_via_users_server").Str; via != "" {
-		if _, domain, err := gomatrixserverlib.SplitID('@', via); err != nil || string(domain) != a.serverName {
-			return nil, httpapi.New(http.StatusBadRequest, "M_INVALID_PARAM", "The join isn't authorised by a user of this server")
-		}
-		pdu = a.rooms.CoSign(pdu)
+	if pdu, err = a.authoriseJoin(r.Context(), pdu); err != nil {
+		return nil, err
 	}
 	if err := a.takeMembership(r.Context(), pdu); err != nil {
 		return nil, err
@@ -139,6 +136,28 @@ func (a *API) putSendJoin(r *http.Request, origin string, body json.RawMessage) 
 	b = append(append(b, `,"members_omitted":false,"event":`...), e.JSON...)
 	b = appendWhole(append(b, `,"state":`...), state, ',')
 	return httpapi.Raw(appendWhole(append(b, `"auth_chain":`...), chain, '}')), nil
+}
+
+// viaMember names, in a join's content, the user on whose power it rests.
+const viaMember = "join_authorised_via_users_server"
+
+// authoriseJoin signs a join that rests on a user of this server, once more making
+// sure that the room's rules let the user in: nobody says that the event was made from
+// this server's own template.
+func (a *API) authoriseJoin(ctx context.Context, pdu gomatrixserverlib.PDU) (gomatrixserverlib.PDU, error) {
+	via := gjson.GetBytes(pdu.Content(), viaMember)
+	if !via.Exists() {
+		return pdu, nil
+	}
+	if !userid.IsLocal(via.Str, a.serverName) {
+		return nil, httpapi.InvalidParam("The join isn't authorised by a user of this server")
+	}
+	sender := string(pdu.SenderID())
+	if _, _, err := a.rooms.MembershipTemplate(ctx, roomserver.MembershipRequest{
+		RoomID: pdu.RoomID().String(), Sender: sender, Target: sender, Membership: "join"}); err != nil {
+		return nil, err
+	}
+	return a.rooms.CoSign(pdu), nil
 }
 
 // putSendLeave is PUT /send_leave/{roomId}/{eventId}.
@@ -177,34 +196,38 @@ func (a *API) sentMembership(r *http.Request, origin string, v *roomserver.View,
 	if body == nil {
 		return nil, httpapi.NotJSON("The body is missing")
 	}
-	version, err := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(v.Room.RoomVersion))
+	pdu, err := membershipIn(r, gomatrixserverlib.RoomVersion(v.Room.RoomVersion), body, membership)
 	if err != nil {
 		return nil, err
 	}
-	pdu, err := version.NewEventFromUntrustedJSON(body)
+	if !pdu.StateKeyEquals(string(pdu.SenderID())) {
+		return nil, httpapi.InvalidParam("The event isn't of the sender's own membership")
+	}
+	if userid.Domain(string(pdu.SenderID())) != origin {
+		return nil, httpapi.Forbidden("%s may only send its own users' events", origin)
+	}
+	signed := pdu
+	if membership == "join" && gjson.GetBytes(pdu.Content(), viaMember).Exists() {
+		signed = a.rooms.CoSign(pdu) // the check wants the signature that is added later
+	}
+	return pdu, a.verifyEvent(r.Context(), signed)
+}
+
+// membershipIn parses a membership event and makes sure that it is what the path
+// says.
+func membershipIn(r *http.Request, v gomatrixserverlib.RoomVersion, text json.RawMessage, membership string) (gomatrixserverlib.PDU, error) {
+	pdu, err := parseEvent(v, text)
 	if err != nil {
-		return nil, httpapi.BadJSON("The event isn't valid: %v", err)
+		return nil, err
 	}
 	given, err := pdu.Membership()
 	switch {
 	case pdu.EventID() != httpapi.Var(r, "eventId"):
 		return nil, httpapi.InvalidParam("The event's id is %s, not that of the path", pdu.EventID())
-	case pdu.RoomID().String() != v.Room.ID:
+	case pdu.RoomID().String() != httpapi.Var(r, "roomId"):
 		return nil, httpapi.InvalidParam("The event is of another room")
-	case pdu.Type() != "m.room.member" || err != nil || given != membership:
-		return nil, httpapi.InvalidParam("The event isn't a %s", membership)
-	case !pdu.StateKeyEquals(string(pdu.SenderID())):
-		return nil, httpapi.InvalidParam("The event isn't of the sender's own membership")
-	}
-	if _, domain, err := gomatrixserverlib.SplitID('@', string(pdu.SenderID())); err != nil || string(domain) != origin {
-		return nil, httpapi.Forbidden("%s may only send its own users' events", origin)
-	}
-	signed := pdu
-	if membership == "join" && gjson.GetBytes(pdu.Content(), "join_authorised_via_users_server").Exists() {
-		signed = a.rooms.CoSign(pdu) // the check wants the signature that is added later
-	}
-	if err := gomatrixserverlib.VerifyEventSignatures(r.Context(), signed, a.client.Keys, userIDForSender); err != nil {
-		return nil, httpapi.Forbidden("The event's signatures can't be verified: %v", err)
+	case pdu.Type() != "m.room.member" || pdu.StateKey() == nil || err != nil || given != membership:
+		return nil, httpapi.InvalidParam("The event isn't a membership that is %s", membership)
 	}
 	return pdu, nil
 }

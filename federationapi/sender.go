@@ -7,7 +7,6 @@ import (
 	"errors"
 	mathrand "math/rand/v2"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -44,6 +44,18 @@ type sender struct {
 
 	mu      sync.Mutex
 	servers map[string]*destination
+	// pending is what was committed and whose destinations haven't been woken, by room.
+	pending map[int64]*pendingRoom
+	wake    chan struct{}
+}
+
+// pendingRoom is a room in which this server's users did something.
+type pendingRoom struct {
+	view *roomserver.View
+	// from is the position of the first event, and others are servers that an event
+	// concerns besides those in the room.
+	from   storage.Position
+	others map[string]bool
 }
 
 // destination is a server to which events are sent, one transaction at a time.
@@ -55,7 +67,8 @@ type destination struct {
 
 func newSender(a *API) *sender {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &sender{a: a, ctx: ctx, cancel: cancel, servers: map[string]*destination{}}
+	return &sender{a: a, ctx: ctx, cancel: cancel, servers: map[string]*destination{},
+		pending: map[int64]*pendingRoom{}, wake: make(chan struct{}, 1)}
 }
 
 // StartSending goes on sending from where it was left, and follows the stream.
@@ -66,6 +79,7 @@ func (a *API) StartSending(ctx context.Context) error {
 	}
 	a.db.Stream.Follow(a.sender.follow)
 	a.sender.advance(a.db.Stream.Position())
+	a.sender.all.Go(a.sender.dispatch)
 	for server, p := range cursors {
 		a.sender.start(server, p)
 	}
@@ -78,20 +92,80 @@ func (a *API) StopSending() {
 	a.sender.all.Wait()
 }
 
-// follow wakes the destinations of what was committed.
+// follow notes in which rooms this server's users did something. It runs on the
+// stream's writer; finding the destinations, which goes through the members of a room
+// whose state has changed, is left to dispatch.
 func (s *sender) follow(b *storage.Batch) {
 	s.advance(b.Position)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, c := range b.Changes {
 		if c.Room == nil {
 			continue
 		}
 		for _, e := range c.Room.Events {
-			if e.Flags == 0 && e.Position != 0 && domainOf(e.Sender) == s.a.serverName {
-				v := &roomserver.View{Room: c.Room.Room, State: c.Room.StateAfter}
-				s.concerns(e, v)
+			if e.Flags == 0 && e.Position != 0 && userid.Domain(e.Sender) == s.a.serverName {
+				s.note(c.Room, e)
 			}
 		}
 	}
+	if len(s.pending) > 0 {
+		poke(s.wake)
+	}
+}
+
+// note has an event's destinations woken. The lock is held.
+func (s *sender) note(c *storage.RoomChange, e *storage.Event) {
+	p := s.pending[c.Room.NID]
+	if p == nil {
+		p = &pendingRoom{from: e.Position, others: map[string]bool{}}
+		s.pending[c.Room.NID] = p
+	}
+	p.view = &roomserver.View{Room: c.Room, State: c.StateAfter}
+	if server := targetOf(e); server != "" {
+		p.others[server] = true
+	}
+}
+
+// targetOf is the server of a membership's user, who may have left by it, "" for other
+// events. An invited user's server has been given the invitation already.
+func targetOf(e *storage.Event) string {
+	if e.Type == "m.room.member" && e.IsState() && gjson.GetBytes(e.JSON, "content.membership").Str != "invite" {
+		return userid.Domain(*e.StateKey)
+	}
+	return ""
+}
+
+// dispatch wakes the destinations of what follow noted; a new one begins with the
+// first event that concerns it.
+func (s *sender) dispatch() {
+	for {
+		select {
+		case <-s.wake:
+		case <-s.ctx.Done():
+			return
+		}
+		s.mu.Lock()
+		pending := s.pending
+		s.pending = map[int64]*pendingRoom{}
+		s.mu.Unlock()
+		for _, p := range pending {
+			for server := range s.a.rooms.JoinedServers(p.view) {
+				p.others[server] = true
+			}
+			for server := range p.others {
+				if s.a.mayBeSent(server) {
+					poke(s.start(server, p.from-1).wake)
+				}
+			}
+		}
+	}
+}
+
+// mayBeSent reports whether events are sent to the server at all.
+func (a *API) mayBeSent(server string) bool {
+	_, _, ok := client.SplitServerName(server)
+	return ok && server != a.serverName && a.client.Allowed(server) == nil
 }
 
 func (s *sender) advance(p storage.Position) {
@@ -100,39 +174,7 @@ func (s *sender) advance(p storage.Position) {
 	}
 }
 
-// concerns wakes those whom an event concerns; one that is new begins with it.
-func (s *sender) concerns(e *storage.Event, v *roomserver.View) {
-	for server := range s.a.destinationsOf(e, v) {
-		s.mu.Lock()
-		d := s.servers[server]
-		s.mu.Unlock()
-		if d == nil {
-			d = s.start(server, e.Position-1)
-		}
-		d.poke()
-	}
-}
-
-// destinationsOf are the other servers that an event concerns: those in the room and,
-// of a membership, that of its user, who may have left by it. An invited user's
-// server has been given the invitation already.
-func (a *API) destinationsOf(e *storage.Event, v *roomserver.View) map[string]bool {
-	list := map[string]bool{}
-	for server := range a.rooms.JoinedServers(v) {
-		list[server] = true
-	}
-	if e.Type == "m.room.member" && e.IsState() && gjson.GetBytes(e.JSON, "content.membership").Str != "invite" {
-		list[domainOf(*e.StateKey)] = true
-	}
-	delete(list, a.serverName)
-	for server := range list {
-		if _, _, ok := client.SplitServerName(server); !ok || a.client.Allowed(server) != nil {
-			delete(list, server)
-		}
-	}
-	return list
-}
-
+// start returns a destination, which is made with the cursor if it is new.
 func (s *sender) start(server string, cursor storage.Position) *destination {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,14 +183,14 @@ func (s *sender) start(server string, cursor storage.Position) *destination {
 	}
 	d := &destination{name: server, cursor: cursor, wake: make(chan struct{}, 1)}
 	s.servers[server] = d
-	d.poke()
+	poke(d.wake)
 	s.all.Go(func() { s.run(d) })
 	return d
 }
 
-func (d *destination) poke() {
+func poke(wake chan struct{}) {
 	select {
-	case d.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default:
 	}
 }
@@ -233,30 +275,35 @@ func (s *sender) sendSome(d *destination) (more bool, err error) {
 	return reached < upTo, s.a.db.SetFederationCursor(s.ctx, d.name, reached)
 }
 
+// isConcerned reports whether a server is to be sent an event: one that was in the
+// room then. Who has come since mustn't learn by this what was said before.
 func (s *sender) isConcerned(server string, e *storage.Event) (bool, error) {
-	v, err := s.a.rooms.View(s.ctx, e.RoomID)
-	if err != nil {
-		return false, err
+	if targetOf(e) == server {
+		return true, nil
 	}
-	return s.a.destinationsOf(e, v)[server], nil
+	joined, err := s.a.rooms.JoinedServersBefore(s.ctx, e)
+	return joined[server] > 0, err
 }
 
 func (s *sender) send(server string, pdus []json.RawMessage) error {
 	_, err := s.a.client.Do(s.ctx, client.Request{
-		Method: http.MethodPut, Server: server, URI: client.Path("/_matrix/federation/v1/send", rand.Text()),
+		Method: http.MethodPut, Server: server, URI: client.Path("/_matrix/federation/v1/send", rand.Text()), Force: true, // run pauses
 		Body: map[string]any{"origin": s.a.serverName, "origin_server_ts": time.Now().UnixMilli(), "pdus": pdus},
 	})
-	var refused *client.RemoteError
-	var own *httpapi.Error
-	if errors.As(err, &refused) && refused.Status < 500 && refused.Status != http.StatusTooManyRequests || errors.As(err, &own) {
+	if err != nil && isFinal(err) {
 		s.a.log.Warn("a server refused a transaction", "server", server, "err", err)
-		return nil // it would refuse it again
+		return nil
 	}
 	return err
 }
 
-// domainOf is the server name in an id.
-func domainOf(id string) string {
-	_, domain, _ := strings.Cut(id, ":")
-	return domain
+// isFinal reports whether a transaction would be refused again however often it is
+// sent. That its sender isn't known, or isn't let in, may be over in a while.
+func isFinal(err error) bool {
+	var own *httpapi.Error
+	if errors.As(err, &own) {
+		return true // this server doesn't talk with that one
+	}
+	var refused *client.RemoteError
+	return errors.As(err, &refused) && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusRequestEntityTooLarge)
 }

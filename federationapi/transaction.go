@@ -29,6 +29,9 @@ const (
 	maxEDUs = 100
 	// maxTransactionBody bounds a transaction in bytes: as many of the largest events.
 	maxTransactionBody = 10 << 20
+	// maxTransactionTime bounds the work on one transaction: what it lacks is asked for
+	// over the network.
+	maxTransactionTime = 5 * time.Minute
 	// maxGap bounds the missing events that are asked for before an event, in rounds of
 	// maxMissing.
 	maxGap = 10
@@ -54,7 +57,8 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 	}
 	results := map[string]result{}
 	// What has begun is finished even if the other server no longer waits for it.
-	ctx := context.WithoutCancel(r.Context())
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), maxTransactionTime)
+	defer cancel()
 	for _, text := range txn.PDUs {
 		id, err := a.takePDU(ctx, origin, text)
 		if id == "" {
@@ -86,26 +90,26 @@ func reason(err error) string {
 	return "it could not be taken in"
 }
 
-// takePDU parses, checks and takes in an event. Without an id it wasn't one.
+// takePDU parses, checks and takes in an event. Without an id it wasn't one, or of no
+// room here: its id depends on the room's version.
 func (a *API) takePDU(ctx context.Context, origin string, text json.RawMessage) (id string, err error) {
 	roomID := gjson.GetBytes(text, "room_id").Str
-	v, err := a.residentRoom(ctx, origin, roomID)
-	if httpapi.CodeOf(err) == "M_NOT_FOUND" && a.waitForJoin(ctx, roomID) {
-		v, err = a.residentRoom(ctx, origin, roomID)
+	v, allowed := a.residentRoom(ctx, origin, roomID)
+	if httpapi.CodeOf(allowed) == "M_NOT_FOUND" && a.waitForJoin(ctx, roomID) {
+		v, allowed = a.residentRoom(ctx, origin, roomID)
 	}
-	version := gomatrixserverlib.RoomVersionV10
-	if v != nil {
-		version = gomatrixserverlib.RoomVersion(v.Room.RoomVersion)
+	if v == nil {
+		return "", allowed
 	}
-	pdu, parseErr := a.parse(ctx, version, text)
-	if pdu == nil {
-		return "", parseErr
-	}
-	if err == nil {
-		err = parseErr
-	}
+	pdu, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
 	if err != nil {
-		return pdu.EventID(), err
+		return "", err
+	}
+	if allowed == nil {
+		allowed = a.verifyEvent(ctx, pdu)
+	}
+	if allowed != nil {
+		return pdu.EventID(), allowed
 	}
 	return pdu.EventID(), a.takeWithAncestors(ctx, origin, pdu)
 }
@@ -118,20 +122,27 @@ func (a *API) waitForJoin(ctx context.Context, roomID string) bool {
 	return a.joining.wait(ctx, roomID)
 }
 
-// parse parses an event and verifies its signatures.
-func (a *API) parse(ctx context.Context, v gomatrixserverlib.RoomVersion, text json.RawMessage) (gomatrixserverlib.PDU, error) {
+// parseEvent parses an event of a room of a version.
+func parseEvent(v gomatrixserverlib.RoomVersion, text json.RawMessage) (gomatrixserverlib.PDU, error) {
 	version, err := gomatrixserverlib.GetRoomVersion(v)
-	if err != nil {
-		return nil, err
+	if err != nil || !version.Stable() {
+		e := httpapi.New(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", "Room version %q isn't supported", v)
+		e.Extra = map[string]any{"room_version": v}
+		return nil, e
 	}
 	pdu, err := version.NewEventFromUntrustedJSON(text)
 	if err != nil {
 		return nil, httpapi.BadJSON("The event isn't valid: %v", err)
 	}
-	if err := gomatrixserverlib.VerifyEventSignatures(ctx, pdu, a.client.Keys, userIDForSender); err != nil {
-		return pdu, httpapi.Forbidden("Its signatures can't be verified: %v", err)
-	}
 	return pdu, nil
+}
+
+// verifyEvent verifies an event's signatures.
+func (a *API) verifyEvent(ctx context.Context, pdu gomatrixserverlib.PDU) error {
+	if err := gomatrixserverlib.VerifyEventSignatures(ctx, pdu, a.client.Keys, userIDForSender); err != nil {
+		return httpapi.Forbidden("The event's signatures can't be verified: %v", err)
+	}
+	return nil
 }
 
 // takeWithAncestors takes in an event, after what it comes after.
@@ -185,11 +196,10 @@ func (a *API) fetchMissing(ctx context.Context, origin string, pdu gomatrixserve
 	}
 	var list []gomatrixserverlib.PDU
 	for _, text := range answer.Events[:min(len(answer.Events), maxMissing)] {
-		before, err := a.parse(ctx, gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
-		if err != nil || before.RoomID().String() != roomID {
-			continue
+		before, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
+		if err == nil && before.RoomID().String() == roomID && a.verifyEvent(ctx, before) == nil {
+			list = append(list, before)
 		}
-		list = append(list, before)
 	}
 	return gomatrixserverlib.ReverseTopologicalOrdering(list, gomatrixserverlib.TopologicalOrderByPrevEvents), nil
 }

@@ -109,13 +109,9 @@ func (b *builder) setState(e *storage.Event, pdu gomatrixserverlib.PDU) error {
 	tuple := storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}
 	old, _ := b.head.state.Get(tuple)
 	e.ReplacesNID = old.EventNID
-	entry := storage.StateEntry{EventNID: e.NID, EventID: e.ID}
+	entry := entryOf(e)
 	if e.Type == "m.room.member" {
-		entry.Membership = membershipOf(e)
-		b.change.Memberships = append(b.change.Memberships, storage.Membership{
-			RoomNID: e.RoomNID, RoomID: b.head.row.ID, UserID: *e.StateKey, Sender: e.Sender,
-			Membership: entry.Membership, EventNID: e.NID,
-		})
+		b.addMembership(e, entry)
 	}
 	snapshot, err := b.s.db.NextNID(b.ctx)
 	if err != nil {
@@ -131,6 +127,23 @@ func (b *builder) setState(e *storage.Event, pdu gomatrixserverlib.PDU) error {
 	b.pdus[e.NID] = pduRef{tuple, pdu}
 	b.summarise(e, old.Membership, entry.Membership)
 	return nil
+}
+
+// entryOf is the event as a piece of state.
+func entryOf(e *storage.Event) storage.StateEntry {
+	entry := storage.StateEntry{EventNID: e.NID, EventID: e.ID}
+	if e.Type == "m.room.member" {
+		entry.Membership = membershipOf(e)
+	}
+	return entry
+}
+
+// addMembership has a member event, the given piece of state, be the user's newest.
+func (b *builder) addMembership(e *storage.Event, entry storage.StateEntry) {
+	b.change.Memberships = append(b.change.Memberships, storage.Membership{
+		RoomNID: e.RoomNID, RoomID: b.head.row.ID, UserID: *e.StateKey, Sender: e.Sender,
+		Membership: entry.Membership, EventNID: e.NID,
+	})
 }
 
 // finish closes the change.

@@ -10,6 +10,7 @@ import (
 	"github.com/matrix-org/gomatrixserverlib"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -144,8 +145,8 @@ func topicContent(topic string) map[string]any {
 
 func (s *Server) addInvites(ctx context.Context, r *CreateRoomRequest, events []InitialEvent) ([]InitialEvent, error) {
 	for _, u := range r.Invite {
-		if domainOf(u) != s.o.ServerName {
-			return nil, httpapi.Forbidden("This server doesn't federate yet: only its own users can be invited")
+		if userid.Domain(u) != s.o.ServerName {
+			return nil, httpapi.Forbidden("Users of other servers can only be invited once the room is there")
 		}
 		extra := map[string]any{}
 		if r.IsDirect {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/matrix-org/gomatrixserverlib"
 
+	"hearth/internal/httpapi"
 	"hearth/storage"
 )
 
@@ -26,6 +28,11 @@ type Import struct {
 // stays is replaced by the state that the other server tells; the timeline goes on
 // from the join.
 func (s *Server) Import(ctx context.Context, r Import) error {
+	for _, pdu := range slices.Concat(r.Auth, r.State, []gomatrixserverlib.PDU{r.Join}) {
+		if err := checkPDU(pdu); err != nil {
+			return err
+		}
+	}
 	known, err := s.knownEvents(ctx, r)
 	if err != nil {
 		return err
@@ -42,12 +49,7 @@ func (s *Server) Import(ctx context.Context, r Import) error {
 	if err != nil {
 		return fmt.Errorf("importing %s: %w", r.RoomID, err)
 	}
-	nid, err := s.db.NextNID(ctx)
-	if err != nil {
-		return err
-	}
-	row := storage.Room{NID: nid, ID: r.RoomID, RoomVersion: string(r.Version), ForwardExtremities: []string{}}
-	_, err = s.startRoom(ctx, version, row, build)
+	_, err = s.startRoom(ctx, version, r.RoomID, build)
 	if errors.Is(err, storage.ErrOvertaken) { // another user joined at the same time
 		return s.change(ctx, r.RoomID, build)
 	}
@@ -57,10 +59,8 @@ func (s *Server) Import(ctx context.Context, r Import) error {
 // knownEvents are those of the import that are stored already, by id.
 func (s *Server) knownEvents(ctx context.Context, r Import) (map[string]*storage.Event, error) {
 	ids := make([]string, 0, len(r.State)+len(r.Auth))
-	for _, list := range [][]gomatrixserverlib.PDU{r.Auth, r.State} {
-		for _, pdu := range list {
-			ids = append(ids, pdu.EventID())
-		}
+	for _, pdu := range slices.Concat(r.Auth, r.State) {
+		ids = append(ids, pdu.EventID())
 	}
 	list, err := s.db.EventsByID(ctx, ids)
 	known := make(map[string]*storage.Event, len(ids))
@@ -73,14 +73,13 @@ func (s *Server) knownEvents(ctx context.Context, r Import) (map[string]*storage
 }
 
 func (b *builder) importRoom(r Import, known map[string]*storage.Event) error {
-	b.head.row.ID = r.RoomID
-	b.rm.id = r.RoomID
+	if b.rm.version.Version() != r.Version {
+		return httpapi.Forbidden("The room has version %s, not %s", b.rm.version.Version(), r.Version)
+	}
 	events := make(map[string]*storage.Event, len(known))
-	for _, list := range [][]gomatrixserverlib.PDU{r.Auth, r.State} {
-		for _, pdu := range list {
-			if err := b.addOutlier(pdu, known, events); err != nil {
-				return err
-			}
+	for _, pdu := range slices.Concat(r.Auth, r.State) {
+		if err := b.addOutlier(pdu, known, events); err != nil {
+			return err
 		}
 	}
 	state := storage.NewStateMapBuilder()
@@ -100,15 +99,6 @@ func (b *builder) importRoom(r Import, known map[string]*storage.Event) error {
 		return err
 	}
 	return b.append(fromPDU(r.Join), r.Join)
-}
-
-// entryOf is the event as a piece of state.
-func entryOf(e *storage.Event) storage.StateEntry {
-	entry := storage.StateEntry{EventNID: e.NID, EventID: e.ID}
-	if e.Type == "m.room.member" {
-		entry.Membership = membershipOf(e)
-	}
-	return entry
 }
 
 // addOutlier adds an event without a place in the timeline, unless it is known.
@@ -148,16 +138,11 @@ func (b *builder) replaceState(state storage.StateMap, events map[int64]*storage
 		if t.Type != "m.room.member" {
 			continue
 		}
-		e := events[entry.EventNID]
-		if e == nil {
-			var err error
-			if e, err = b.s.event(b.ctx, entry.EventNID); err != nil {
-				return err
-			}
+		e, err := b.eventIn(events, entry.EventNID)
+		if err != nil {
+			return err
 		}
-		b.change.Memberships = append(b.change.Memberships, storage.Membership{
-			RoomNID: b.head.row.NID, RoomID: b.head.row.ID, UserID: t.StateKey, Sender: e.Sender,
-			Membership: entry.Membership, EventNID: e.NID})
+		b.addMembership(e, entry)
 	}
 	for it := old.Iterator(); !it.Done(); {
 		t, _, _ := it.Next()
@@ -169,6 +154,14 @@ func (b *builder) replaceState(state storage.StateMap, events map[int64]*storage
 		return err
 	}
 	return b.summariseAnew(events)
+}
+
+// eventIn returns an event that may be new.
+func (b *builder) eventIn(events map[int64]*storage.Event, nid int64) (*storage.Event, error) {
+	if e := events[nid]; e != nil {
+		return e, nil
+	}
+	return b.s.event(b.ctx, nid)
 }
 
 // snapshot makes a whole state the room's newest snapshot.
@@ -207,12 +200,9 @@ func (b *builder) summariseAnew(events map[int64]*storage.Event) error {
 		if t.StateKey != "" {
 			continue
 		}
-		e := events[entry.EventNID]
-		if e == nil {
-			var err error
-			if e, err = b.s.event(b.ctx, entry.EventNID); err != nil {
-				return err
-			}
+		e, err := b.eventIn(events, entry.EventNID)
+		if err != nil {
+			return err
 		}
 		b.summarise(e, "", "")
 	}

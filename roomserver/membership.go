@@ -5,11 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -23,6 +23,19 @@ type MembershipRequest struct {
 	Reason     string
 	// Content holds further members of the event's content.
 	Content map[string]any
+}
+
+// content is the content of the member event as far as the request says it.
+func (r *MembershipRequest) content() map[string]any {
+	content := map[string]any{}
+	for k, v := range r.Content {
+		content[k] = v
+	}
+	content["membership"] = r.Membership
+	if r.Reason != "" {
+		content["reason"] = r.Reason
+	}
+	return content
 }
 
 func checkMembership(m string) error {
@@ -46,8 +59,8 @@ func (s *Server) SetMembership(ctx context.Context, r MembershipRequest) (string
 	if err := checkMembership(r.Membership); err != nil {
 		return "", err
 	}
-	if domainOf(r.Target) != s.o.ServerName && r.Membership == "invite" {
-		return "", httpapi.Forbidden("This server doesn't federate yet: only its own users can be invited")
+	if userid.Domain(r.Target) != s.o.ServerName && r.Membership == "invite" {
+		return "", httpapi.Forbidden("Users of other servers are invited by theirs")
 	}
 	content, err := s.memberContent(ctx, r)
 	if err != nil {
@@ -71,15 +84,8 @@ func (s *Server) SetMembership(ctx context.Context, r MembershipRequest) (string
 // memberContent is the content of the member event, with the target's profile
 // where that is the target's own server's to tell.
 func (s *Server) memberContent(ctx context.Context, r MembershipRequest) (map[string]any, error) {
-	content := map[string]any{}
-	for k, v := range r.Content {
-		content[k] = v
-	}
-	content["membership"] = r.Membership
-	if r.Reason != "" {
-		content["reason"] = r.Reason
-	}
-	if s.o.Profile == nil || domainOf(r.Target) != s.o.ServerName || r.Membership == "leave" || r.Membership == "ban" {
+	content := r.content()
+	if s.o.Profile == nil || userid.Domain(r.Target) != s.o.ServerName || r.Membership == "leave" || r.Membership == "ban" {
 		return content, nil
 	}
 	name, avatar, err := s.o.Profile(ctx, r.Target)
@@ -162,7 +168,7 @@ func (b *builder) inviter() string {
 	level := p.Action("invite")
 	for it := b.head.state.Iterator(); !it.Done(); {
 		t, e, _ := it.Next()
-		if t.Type == "m.room.member" && e.Membership == "join" && domainOf(t.StateKey) == b.s.o.ServerName && p.Of(t.StateKey) >= level {
+		if t.Type == "m.room.member" && e.Membership == "join" && userid.Domain(t.StateKey) == b.s.o.ServerName && p.Of(t.StateKey) >= level {
 			return t.StateKey
 		}
 	}
@@ -205,10 +211,4 @@ func (s *Server) LeaveAll(ctx context.Context, userID string) error {
 		}
 	}
 	return nil
-}
-
-// domainOf is the server name in a user id, alias or room id.
-func domainOf(id string) string {
-	_, domain, _ := strings.Cut(id, ":")
-	return domain
 }

@@ -46,11 +46,7 @@ func (s *Server) NewRoom(ctx context.Context, r NewRoomRequest) (string, error) 
 	if err != nil || !version.Stable() {
 		return "", httpapi.New(http.StatusBadRequest, "M_UNSUPPORTED_ROOM_VERSION", "Room version %q isn't supported", r.Version)
 	}
-	nid, err := s.db.NextNID(ctx)
-	if err != nil {
-		return "", err
-	}
-	id, err := s.startRoom(ctx, version, storage.Room{NID: nid, RoomVersion: r.Version}, func(b *builder) error {
+	id, err := s.startRoom(ctx, version, "", func(b *builder) error {
 		b.change.Aliases, b.change.Publish = r.Aliases, r.Publish
 		return b.firstEvents(r)
 	})
@@ -60,9 +56,15 @@ func (s *Server) NewRoom(ctx context.Context, r NewRoomRequest) (string, error) 
 	return id, err
 }
 
-// startRoom makes a room of what build adds, and returns its id.
-func (s *Server) startRoom(ctx context.Context, version gomatrixserverlib.IRoomVersion, row storage.Room, build func(b *builder) error) (string, error) {
-	rm := &room{version: version, pdus: map[int64]gomatrixserverlib.PDU{}}
+// startRoom makes a room of what build adds, and returns its id, which is given unless
+// build makes it.
+func (s *Server) startRoom(ctx context.Context, version gomatrixserverlib.IRoomVersion, id string, build func(b *builder) error) (string, error) {
+	nid, err := s.db.NextNID(ctx)
+	if err != nil {
+		return "", err
+	}
+	row := storage.Room{NID: nid, ID: id, RoomVersion: string(version.Version()), ForwardExtremities: []string{}}
+	rm := &room{id: id, version: version, pdus: map[int64]gomatrixserverlib.PDU{}}
 	rm.head = head{row: row, state: storage.NewStateMap(), chain: newSnapshotChain(nil, storage.NewStateMap())}
 	slot, err := s.reserve(ctx)
 	if err != nil {
@@ -122,7 +124,6 @@ func (b *builder) create(r NewRoomRequest) error {
 	if !b.rm.version.DomainlessRoomIDs() {
 		b.head.row.ID = "!" + rand.Text() + ":" + b.s.o.ServerName
 	}
-	b.head.row.ForwardExtremities = []string{}
 	e, err := b.add(newEvent{Sender: r.Creator, Type: "m.room.create", StateKey: new(string), Content: raw})
 	if err != nil {
 		return err

@@ -6,17 +6,14 @@ import (
 	"hearth/storage"
 )
 
-// StateAfter returns the room's state after an event.
+// StateAfter returns the room's state after an event. One that was soft-failed
+// changes it for those that come after it.
 func (s *Server) StateAfter(ctx context.Context, e *storage.Event) (storage.StateMap, error) {
 	state, err := s.db.StateAt(ctx, e.SnapshotNID)
-	if err != nil || !e.IsState() || e.Flags != 0 {
+	if err != nil || !e.IsState() || e.Flags&storage.Rejected != 0 {
 		return state, err
 	}
-	entry := storage.StateEntry{EventNID: e.NID, EventID: e.ID}
-	if e.Type == "m.room.member" {
-		entry.Membership = membershipOf(e)
-	}
-	return state.Set(storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}, entry), nil
+	return state.Set(storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}, entryOf(e)), nil
 }
 
 // ReadableState returns the state that the user may read: the current one for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
@@ -31,8 +32,9 @@ type RefusedError struct {
 func (e *RefusedError) Error() string { return e.Err.Error() }
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// errBehind asks to wait until what was built is on disk.
-var errBehind = errors.New("the room's newest events aren't stored yet")
+// errStale is the result of building on a room whose newest events couldn't be
+// stored.
+var errStale = errors.New("the room's newest events couldn't be stored")
 
 // Receive takes in an event of another server's, whose signatures and hash were
 // checked. One that is known already is left as it is. Errors are
@@ -40,68 +42,72 @@ var errBehind = errors.New("the room's newest events aren't stored yet")
 //
 // https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 func (s *Server) Receive(ctx context.Context, pdu gomatrixserverlib.PDU) error {
-	for {
+	if err := checkPDU(pdu); err != nil {
+		return err
+	}
+	roomID := pdu.RoomID().String()
+	for range maxAttempts {
 		var refused *RefusedError
-		err := s.change(ctx, pdu.RoomID().String(), func(b *builder) (err error) {
+		err := s.change(ctx, roomID, func(b *builder) (err error) {
 			refused, err = b.receive(pdu)
 			return err
 		})
-		if errors.Is(err, errBehind) {
-			if err := s.settle(ctx, pdu.RoomID().String()); err != nil {
-				return err
+		switch {
+		case errors.Is(err, errStale):
+			if rm := s.live.peek(roomID); rm != nil {
+				s.live.drop(rm)
 			}
 			continue
-		}
-		if storage.IsUniqueViolation(err) {
+		case storage.IsUniqueViolation(err):
 			return nil // it came by two ways at once
-		}
-		if err == nil && refused != nil {
+		case err == nil && refused != nil:
 			return refused
 		}
 		return err
 	}
+	return httpapi.Unavailable(time.Second, "The room's newest events can't be stored; try again")
 }
 
-// settle waits until everything that was built in the room is stored.
-func (s *Server) settle(ctx context.Context, roomID string) error {
-	rm, err := s.load(ctx, roomID)
-	if err != nil {
-		return err
-	}
-	rm.mu.Lock()
-	last := rm.last
-	rm.mu.Unlock()
-	if last == nil {
+// flushed waits until everything that was built in the room is stored: what an
+// event of another server's refers to is looked for in the database. The room's lock
+// is held, so that nothing is built meanwhile.
+func (b *builder) flushed() error {
+	if b.rm.last == nil {
 		return nil
 	}
-	if err := last.Wait(ctx); ctx.Err() != nil {
-		return err
+	if err := b.rm.last.Wait(b.ctx); err != nil {
+		if b.ctx.Err() != nil {
+			return err
+		}
+		return errStale
 	}
-	return nil // who built it deals with a failure
+	return nil
 }
 
 func (b *builder) receive(pdu gomatrixserverlib.PDU) (*RefusedError, error) {
-	if b.rm.view.Load().Room.Version != b.head.row.Version {
-		return nil, errBehind
+	if err := b.flushed(); err != nil {
+		return nil, err
 	}
 	known, err := b.refersTo(pdu)
 	if err != nil {
 		return nil, err
 	}
-	if e := known[pdu.EventID()]; e != nil && e.Flags&storage.Outlier == 0 {
-		if e.Flags != 0 {
+	if e := known[pdu.EventID()]; e != nil {
+		if e.Flags&(storage.Rejected|storage.SoftFailed) != 0 {
 			return &RefusedError{e.Flags, httpapi.Forbidden("The event was refused before")}, nil
 		}
 		return nil, nil
-	} else if e != nil {
-		return nil, nil // part of a state that was taken over
 	}
 	e := fromPDU(pdu)
 	at, err := b.stateBefore(pdu, known)
 	if err != nil {
 		return nil, err
 	}
-	if refused := b.judge(pdu, known, at.state); refused != nil {
+	refused, err := b.judge(pdu, known, at.state)
+	if err != nil {
+		return nil, err
+	}
+	if refused != nil {
 		return refused, b.appendRefused(e, at, refused.Flags)
 	}
 	if at.newest {
@@ -192,18 +198,27 @@ func sameSet(a, b []string) bool {
 }
 
 // judge applies the authorisation rules: by the events that the event names, by the
-// state before it, and by the room's newest state.
-func (b *builder) judge(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, before storage.StateMap) *RefusedError {
-	if err := b.allowedByAuthEvents(pdu, known); err != nil {
-		return &RefusedError{storage.Rejected, err}
+// state before it, and by the room's newest state. An error is no judgement: the
+// rules couldn't be applied.
+func (b *builder) judge(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, before storage.StateMap) (*RefusedError, error) {
+	for _, rules := range []struct {
+		flags storage.EventFlags
+		apply func() error
+	}{
+		{storage.Rejected, func() error { return b.allowedByAuthEvents(pdu, known) }},
+		{storage.Rejected, func() error { return b.allowedBy(pdu, before) }},
+		{storage.SoftFailed, func() error { return b.allowedBy(pdu, b.head.state) }},
+	} {
+		err := rules.apply()
+		var refused *httpapi.Error
+		if errors.As(err, &refused) {
+			return &RefusedError{rules.flags, err}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	if err := b.allowedBy(pdu, before); err != nil {
-		return &RefusedError{storage.Rejected, err}
-	}
-	if err := b.allowedBy(pdu, b.head.state); err != nil {
-		return &RefusedError{storage.SoftFailed, err}
-	}
-	return nil
+	return nil, nil
 }
 
 func (b *builder) allowedByAuthEvents(pdu gomatrixserverlib.PDU, known map[string]*storage.Event) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 
@@ -12,7 +13,8 @@ import (
 )
 
 // Remote reports whether the room can only be entered, and left, by way of another
-// server: because none of this server's users is in it.
+// server: none of this server's users is in it, and others' are, or nothing but an
+// invitation is known of it.
 func (s *Server) Remote(ctx context.Context, roomID string) (bool, error) {
 	v, err := s.View(ctx, roomID)
 	if errors.Is(err, ErrUnknownRoom) {
@@ -21,7 +23,9 @@ func (s *Server) Remote(ctx context.Context, roomID string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return s.JoinedServers(v)[s.o.ServerName] == 0, nil
+	joined := s.JoinedServers(v)
+	_, known := v.Entry("m.room.create", "")
+	return joined[s.o.ServerName] == 0 && (!known || len(joined) > 0), nil
 }
 
 // Note keeps a membership event of one of this server's users in a room that none of
@@ -31,6 +35,9 @@ func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped [
 	if pdu.StateKey() == nil {
 		return fmt.Errorf("noting %s, which is no membership", pdu.EventID())
 	}
+	if err := checkPDU(pdu); err != nil {
+		return err
+	}
 	build := func(b *builder) error {
 		if stripped != nil {
 			b.change.InviteStates = []storage.InviteState{{UserID: *pdu.StateKey(), Stripped: stripped}}
@@ -38,7 +45,7 @@ func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped [
 		return b.append(fromPDU(pdu), pdu)
 	}
 	roomID := pdu.RoomID().String()
-	for {
+	for range maxAttempts {
 		remote, err := s.Remote(ctx, roomID)
 		if err != nil {
 			return err
@@ -59,6 +66,7 @@ func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped [
 			return err
 		}
 	}
+	return httpapi.Unavailable(time.Second, "The room is changing too fast; try again")
 }
 
 func (s *Server) noteNew(ctx context.Context, pdu gomatrixserverlib.PDU, build func(b *builder) error) error {
@@ -66,15 +74,6 @@ func (s *Server) noteNew(ctx context.Context, pdu gomatrixserverlib.PDU, build f
 	if err != nil {
 		return fmt.Errorf("noting a membership: %w", err)
 	}
-	nid, err := s.db.NextNID(ctx)
-	if err != nil {
-		return err
-	}
-	roomID := pdu.RoomID().String()
-	row := storage.Room{NID: nid, ID: roomID, RoomVersion: string(pdu.Version()), ForwardExtremities: []string{}}
-	_, err = s.startRoom(ctx, version, row, func(b *builder) error {
-		b.rm.id = roomID
-		return build(b)
-	})
+	_, err = s.startRoom(ctx, version, pdu.RoomID().String(), build)
 	return err
 }

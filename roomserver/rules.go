@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -43,7 +44,7 @@ func (b *builder) rules() (*rules, error) {
 	r.usersDefault = number(p.content.Get("users_default"), 0)
 	r.eventsDefault = number(p.content.Get("events_default"), 0)
 	r.federates = gjson.GetBytes(pdu.Content(), `m\.federate`).Type != gjson.False
-	r.creatorDomain = domainOf(string(pdu.SenderID()))
+	r.creatorDomain = userid.Domain(string(pdu.SenderID()))
 	b.rm.rules = r
 	return r, nil
 }
@@ -84,7 +85,7 @@ func (r *rules) of(userID string) int64 {
 // https://spec.matrix.org/v1.19/rooms/v12/#authorization-rules
 func (r *rules) allowPlain(b *builder, n *newEvent) error {
 	// Rule 3: a room that doesn't federate takes only its creator's server.
-	if !r.federates && domainOf(n.Sender) != r.creatorDomain {
+	if !r.federates && userid.Domain(n.Sender) != r.creatorDomain {
 		return httpapi.Forbidden("The room doesn't federate")
 	}
 	// Rule 6: the sender must be joined.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/maypok86/otter/v2"
 
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -39,11 +40,29 @@ func (s *Server) JoinedServers(v *View) map[string]int {
 	if found, ok := s.servers.joined.GetIfPresent(key); ok {
 		return found
 	}
+	return s.countServers(key, v.State)
+}
+
+// JoinedServersBefore returns the servers that were in the room before an event, with
+// how many members each had. The map is shared and must not be changed.
+func (s *Server) JoinedServersBefore(ctx context.Context, e *storage.Event) (map[string]int, error) {
+	key := stateKey{e.RoomNID, e.SnapshotNID}
+	if found, ok := s.servers.joined.GetIfPresent(key); ok {
+		return found, nil
+	}
+	state, err := s.db.StateAt(ctx, e.SnapshotNID)
+	if err != nil {
+		return nil, err
+	}
+	return s.countServers(key, state), nil
+}
+
+func (s *Server) countServers(key stateKey, state storage.StateMap) map[string]int {
 	found := map[string]int{}
-	for it := v.State.Iterator(); !it.Done(); {
+	for it := state.Iterator(); !it.Done(); {
 		t, e, _ := it.Next()
 		if t.Type == "m.room.member" && e.Membership == "join" {
-			found[domainOf(t.StateKey)]++
+			found[userid.Domain(t.StateKey)]++
 		}
 	}
 	s.servers.joined.Set(key, found)
@@ -116,8 +135,8 @@ func (sv *ServerVisibility) IsIn() bool { return sv.vis.current == "join" }
 // CanSee reports whether the server may see the event: if one of its users may, and
 // what is about its own users.
 func (sv *ServerVisibility) CanSee(e *storage.Event) bool {
-	if sv.vis.CanSee(e) || domainOf(e.Sender) == sv.server {
+	if sv.vis.CanSee(e) || userid.Domain(e.Sender) == sv.server {
 		return true
 	}
-	return e.Type == "m.room.member" && e.IsState() && domainOf(*e.StateKey) == sv.server
+	return e.Type == "m.room.member" && e.IsState() && userid.Domain(*e.StateKey) == sv.server
 }

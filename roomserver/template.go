@@ -26,14 +26,7 @@ func (s *Server) MembershipTemplate(ctx context.Context, r MembershipRequest) (v
 }
 
 func (b *builder) membershipTemplate(r MembershipRequest) (*gomatrixserverlib.ProtoEvent, error) {
-	content := map[string]any{}
-	for k, v := range r.Content {
-		content[k] = v
-	}
-	content["membership"] = r.Membership
-	if r.Reason != "" {
-		content["reason"] = r.Reason
-	}
+	content := r.content()
 	if r.Membership == "join" {
 		current, _ := b.head.state.Get(storage.StateTuple{Type: "m.room.member", StateKey: r.Target})
 		if current.Membership != "join" {

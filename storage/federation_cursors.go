@@ -36,8 +36,8 @@ func (db *DB) SetFederationCursor(ctx context.Context, server string, p Position
 }
 
 // EventsBySendersOf returns up to limit events of one server's users after a position
-// and up to another, in the stream's order, and the position up to which was
-// looked: the whole way if there are fewer.
+// and up to another, in the stream's order. It reads every event between, by the
+// stream's index.
 func (db *DB) EventsBySendersOf(ctx context.Context, server string, after, upTo Position, limit int) ([]*Event, error) {
 	rows, err := db.query(ctx, `SELECT`+eventColumns+`
 		FROM events e JOIN rooms r ON r.nid = e.room_nid

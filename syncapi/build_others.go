@@ -1,9 +1,10 @@
 package syncapi
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 
 	"hearth/internal/token"
 	"hearth/roomserver"
@@ -69,26 +70,46 @@ func (q *request) appendStripped(ctx context.Context, b []byte, o storage.Member
 	if err != nil {
 		return nil, err
 	}
-	if own, err := q.api.rooms.StrippedMember(ctx, o.RoomID, q.u.id); err != nil {
+	if o.Sender != q.u.id {
+		own, err := q.api.rooms.StrippedMember(ctx, o.RoomID, q.u.id)
+		if err != nil {
+			return nil, err
+		}
+		if own != nil {
+			events = append(events, own)
+		}
+	}
+	given, err := q.givenState(ctx, o)
+	if err != nil {
 		return nil, err
-	} else if own != nil && o.Sender != q.u.id {
-		events = append(events, own)
 	}
 	b = append(appendJSON(comma(b), o.RoomID), `:{"`...)
 	b = append(append(b, name...), `":{"events":[`...)
-	given, err := q.api.db.GetInviteState(ctx, o.RoomNID, q.u.id)
-	if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return nil, err
-	}
-	if remote, err := q.api.rooms.Remote(ctx, o.RoomID); err != nil {
-		return nil, err
-	} else if given = bytes.TrimSpace(given); remote && len(given) > 2 {
-		b = append(comma(b), given[1:len(given)-1]...)
-	}
-	for _, e := range events {
+	for _, e := range append(given, events...) {
 		b = append(comma(b), e...)
 	}
 	return append(b, `]}}`...), nil
+}
+
+// givenState is the state that came with an invitation to a room that this server
+// isn't in.
+func (q *request) givenState(ctx context.Context, o storage.Membership) ([]json.RawMessage, error) {
+	remote, err := q.api.rooms.Remote(ctx, o.RoomID)
+	if err != nil || !remote {
+		return nil, err
+	}
+	text, err := q.api.db.GetInviteState(ctx, o.RoomNID, q.u.id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var given []json.RawMessage
+	if err := json.Unmarshal(text, &given); err != nil {
+		return nil, fmt.Errorf("reading an invitation's state: %w", err)
+	}
+	return given, nil
 }
 
 // appendLeft shows a room up to where the user left it, and nothing after.

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"hearth/internal/httpapi"
 )
@@ -73,7 +74,7 @@ func (c *Client) Do(ctx context.Context, r Request) (json.RawMessage, error) {
 	if err != nil {
 		return nil, &UnreachableError{Server: r.Server, Err: err}
 	}
-	if !json.Valid(body) || httpapi.Depth(body) > httpapi.MaxDepth {
+	if !utf8.Valid(body) || !json.Valid(body) || httpapi.Depth(body) > httpapi.MaxDepth {
 		return nil, &RemoteError{Server: r.Server, Status: res.StatusCode, Code: "M_NOT_JSON", Message: "The answer isn't valid JSON"}
 	}
 	return body, nil

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,4 +66,38 @@ func TestSharedRoom(t *testing.T) {
 	say(alice, private, "here-I-am")
 	bob.hear(t, private, "here-I-am")
 	alice.ok(t, "POST", clientV3+"/rooms/"+url.PathEscape(private)+"/leave", map[string]any{})
+}
+
+// TestQuietClientIsParked has a client wait for whom nothing happens: its request
+// costs no goroutine, and is answered when something does.
+func TestQuietClientIsParked(t *testing.T) {
+	metrics := freeAddress(t)
+	s := startServer(t, "listen.metrics="+metrics)
+	alice, bob := register(t, s.base, "alice"), register(t, s.base, "bob")
+	room := alice.ok(t, "POST", clientV3+"/createRoom", map[string]any{"preset": "public_chat"}).Get("room_id").Str
+	bob.ok(t, "POST", clientV3+"/rooms/"+url.PathEscape(room)+"/join", map[string]any{})
+	waiter := *bob
+	waiter.base = s.direct
+	since := waiter.ok(t, "GET", clientV3+"/sync", nil).Get("next_batch").Str
+	answered := make(chan gjson.Result, 1)
+	go func() {
+		a, err := waiter.try(t.Context(), "GET", clientV3+"/sync?timeout=60000&since="+since, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		answered <- a.json()
+	}()
+	operator := &user{base: "http://" + metrics}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		if strings.Contains(string(operator.do(t, "GET", "/metrics", nil).body), "hearth_http_requests_parked 1\n") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the request isn't parked")
+		}
+	}
+	alice.ok(t, "PUT", clientV3+"/rooms/"+url.PathEscape(room)+"/send/m.room.message/1", map[string]any{"msgtype": "m.text", "body": "wake up"})
+	if r := <-answered; !strings.Contains(r.Raw, "wake up") {
+		t.Errorf("the waiting client was answered %s", r.Raw)
+	}
 }

@@ -50,3 +50,10 @@ func IsLocal(id, serverName string) bool {
 	_, server, ok := Split(id)
 	return ok && server == serverName
 }
+
+// Domain is the server name in a user id, alias or room id that has one, "" for
+// none. The id isn't checked.
+func Domain(id string) string {
+	_, domain, _ := strings.Cut(id, ":")
+	return domain
+}
