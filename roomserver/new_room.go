@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 
@@ -124,11 +125,24 @@ func (b *builder) create(r NewRoomRequest) error {
 	if !b.rm.version.DomainlessRoomIDs() {
 		b.head.row.ID = "!" + rand.Text() + ":" + b.s.o.ServerName
 	}
-	e, err := b.add(newEvent{Sender: r.Creator, Type: "m.room.create", StateKey: new(string), Content: raw})
+	e, err := b.add(newEvent{Sender: r.Creator, Type: "m.room.create", StateKey: new(string), Content: raw, TS: b.s.createTime()})
 	if err != nil {
 		return err
 	}
 	b.head.row.ID = e.RoomID
 	b.rm.id = e.RoomID
 	return nil
+}
+
+// createTime is the time of a create event: now, or a millisecond after the one before
+// if that isn't earlier. From room version 12 on, two rooms that somebody makes alike
+// in the same millisecond would otherwise be the same room.
+func (s *Server) createTime() time.Time {
+	for {
+		last := s.newestRoom.Load()
+		next := max(time.Now().UnixMilli(), last+1)
+		if s.newestRoom.CompareAndSwap(last, next) {
+			return time.UnixMilli(next)
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/maypok86/otter/v2"
 
@@ -44,6 +45,8 @@ type Server struct {
 	// histories is what Visibility reads, by room and user.
 	histories *otter.Cache[historyKey, *Visibility]
 	servers   *serverCaches
+	// newestRoom is the time of the newest create event; see createTime.
+	newestRoom atomic.Int64
 }
 
 // New starts a room server on top of the stream.
