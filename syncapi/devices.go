@@ -83,8 +83,7 @@ func (q *request) shootDevices(m *moment) {
 	}
 }
 
-// loadDevices reads the messages to the device, and changes of device lists from
-// before memory begins.
+// loadDevices reads the messages to the device, and whose devices changed.
 func (q *request) loadDevices(ctx context.Context, m *moment) error {
 	db, device := q.api.db, q.requester.DeviceID
 	if m.mayHaveMessages {
@@ -103,6 +102,11 @@ func (q *request) loadDevices(ctx context.Context, m *moment) error {
 			m.token.ToDevice = m.messages[maxMessages-1].Position
 		}
 	}
+	return q.loadDeviceLists(ctx, m)
+}
+
+// loadDeviceLists reads the changes of device lists from before memory begins.
+func (q *request) loadDeviceLists(ctx context.Context, m *moment) error {
 	h := q.api.hub
 	h.mu.RLock()
 	from := h.deviceLogFrom
@@ -110,7 +114,7 @@ func (q *request) loadDevices(ctx context.Context, m *moment) error {
 	if q.initial || q.since.Position >= from {
 		return nil
 	}
-	changed, err := db.DeviceListsChanged(ctx, q.since.Position, m.token.Position)
+	changed, err := q.api.db.DeviceListsChanged(ctx, q.since.Position, m.token.Position)
 	if err != nil {
 		return err
 	}
@@ -205,7 +209,12 @@ func (d *deviceLists) append(b []byte) []byte {
 	if d.empty() {
 		return b
 	}
-	b = append(b, `,"device_lists":{"changed":[`...)
+	return append(d.appendLists(append(b, `,"device_lists":{`...)), '}')
+}
+
+// appendLists appends the two members of the object.
+func (d *deviceLists) appendLists(b []byte) []byte {
+	b = append(b, `"changed":[`...)
 	for _, id := range slices.Sorted(maps.Keys(d.changed)) {
 		b = appendJSON(comma(b), id)
 	}
@@ -213,7 +222,7 @@ func (d *deviceLists) append(b []byte) []byte {
 	for _, id := range slices.Sorted(maps.Keys(d.left)) {
 		b = appendJSON(comma(b), id)
 	}
-	return append(b, `]}`...)
+	return append(b, ']')
 }
 
 func appendToDevice(b []byte, messages []storage.ToDevice) []byte {

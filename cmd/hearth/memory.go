@@ -2,42 +2,75 @@ package main
 
 import (
 	"context"
+	"math"
+	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 )
 
 const (
-	// calmCheck is how often memory is looked at.
-	calmCheck = 15 * time.Second
+	// memoryCheck is how often memory is looked at.
+	memoryCheck = 5 * time.Second
+	// calmCheck is after how many looks the server may be found calm.
+	calmCheck = 3
 	// worthReturning is how much free memory is given back at least, in bytes.
 	worthReturning = 24 << 20
-	// calmCollections is how many collections a busy server has in calmCheck.
+	// calmCollections is how many collections a busy server has in calmCheck looks.
 	calmCollections = 3
+	// besideCaches is what the process may take beside its caches' budget before
+	// garbage is collected earlier than the runtime would by itself, in bytes.
+	besideCaches = 128 << 20
 )
 
-// returnMemory gives memory that was needed in busier times back to the operating
-// system once it is calm. The runtime by itself keeps as much again as it uses,
-// which is right for a busy server, but a homeserver shares its machine and is
-// calm most of the time.
-func returnMemory(ctx context.Context) {
-	tick := time.NewTicker(calmCheck)
+// watchMemory keeps the process near the memory that its caches' budget (in bytes)
+// suggests. Left alone, the runtime takes as much again as is in use, which for full
+// caches is more than a homeserver's share of its machine; and it keeps what a busy
+// hour has needed.
+func watchMemory(ctx context.Context, budget int64) {
+	tick := time.NewTicker(memoryCheck)
 	defer tick.Stop()
-	var collections uint32
-	for {
+	var calm calmness
+	for n := 1; ; n++ {
+		limitMemory(budget)
+		if n%calmCheck == 0 {
+			calm.returnMemory()
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
-		var m runtime.MemStats
+	}
+}
+
+// limitMemory sets the runtime's soft limit. What is live beyond the budget, such as
+// thousands of requests at once, raises it, so that the collector isn't kept busy with
+// memory that it can't free. GOMEMLIMIT, if the admin has set it, stands.
+func limitMemory(budget int64) {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	live := int64(min(sample[0].Value.Uint64(), math.MaxInt64/2))
+	debug.SetMemoryLimit(max(budget+besideCaches, live+live/2))
+}
+
+// calmness tells busy times from calm ones by the collections there have been.
+type calmness struct{ collections uint32 }
+
+// returnMemory gives memory that was needed in busier times back to the operating
+// system once it is calm.
+func (c *calmness) returnMemory() {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	calm := m.NumGC-c.collections < calmCollections
+	c.collections = m.NumGC
+	if calm && m.HeapIdle-m.HeapReleased > worthReturning {
+		debug.FreeOSMemory()
 		runtime.ReadMemStats(&m)
-		calm := m.NumGC-collections < calmCollections
-		collections = m.NumGC
-		if calm && m.HeapIdle-m.HeapReleased > worthReturning {
-			debug.FreeOSMemory()
-			runtime.ReadMemStats(&m)
-			collections = m.NumGC
-		}
+		c.collections = m.NumGC
 	}
 }

@@ -49,6 +49,7 @@ func (m *Main) serve(ctx context.Context, c command, args []string) error {
 	if err != nil {
 		return err
 	}
+	go watchMemory(ctx, int64(cfg.Cache.Budget))
 	err = l.serve(ctx, s, func() { announce(log, cfg, l, fs.Lookup("config").Value.String()) })
 	return errors.Join(err, s.close())
 }
@@ -165,7 +166,6 @@ func (l *listeners) serve(ctx context.Context, s *server, ready func()) error {
 		go func() { failed <- metrics.Serve(l.metrics) }()
 		defer metrics.Close()
 	}
-	go returnMemory(ctx)
 	ready()
 	var err error
 	select {

@@ -1,6 +1,6 @@
 // Two people talk in an encrypted room by way of the Rust crypto that Element
 // uses. Run by the Go test.
-import { assert, eventually, password, register, sdk, start, step, stopAll } from "./lib.mjs";
+import { assert, eventually, password, register, sdk, signIn, start, step, stopAll } from "./lib.mjs";
 
 /** Starts a client with encryption. */
 async function encrypted(username) {
@@ -45,6 +45,27 @@ try {
         });
         assert.ok(await alice.getCrypto().isCrossSigningReady());
         await eventually("bob knows her keys", async () => bob.getCrypto().userHasCrossSigningKeys(alice.getUserId(), true));
+    });
+    const backup = await step("alice backs her keys up", async () => {
+        await alice.getCrypto().resetKeyBackup();
+        await eventually("the server has keys", async () => {
+            const { count } = await alice.http.authedRequest("GET", "/room_keys/version", undefined, undefined, { prefix: "/_matrix/client/v3" });
+            return count > 0;
+        });
+        return alice.getCrypto().getSessionBackupPrivateKey();
+    });
+    await step("and reads everything on a new device", async () => {
+        const laptop = await signIn(alice.getUserId(), "laptop");
+        await laptop.initRustCrypto({ useIndexedDB: false });
+        const { version } = await laptop.getCrypto().getKeyBackupInfo();
+        await laptop.getCrypto().storeSessionBackupPrivateKey(backup, version);
+        const { imported } = await laptop.getCrypto().restoreKeyBackup();
+        assert.ok(imported > 0);
+        await start(laptop);
+        await eventually("she reads both", () => {
+            const read = texts(laptop, room);
+            return read.includes("our secret") && read.includes("is safe");
+        });
     });
 } catch (err) {
     console.log(err);
