@@ -89,7 +89,7 @@ type Support struct {
 
 // Cache says how much is kept in memory.
 type Cache struct {
-	Budget Size `doc:"What rooms, events and sync may take in memory together. The process takes about\n100 MiB more."`
+	Budget Size `doc:"What rooms, events and sync may take in memory together. The process takes about\n128 MiB more, and what many requests at once need."`
 }
 
 // Logging says what is logged.
@@ -121,7 +121,7 @@ func Default(serverName string) *Config {
 		Presence:   Presence{Enabled: true},
 		Media:      Media{MaxUploadSize: 50 << 20},
 		Federation: Federation{VerifyCertificates: true},
-		Cache:      Cache{Budget: 256 << 20},
+		Cache:      Cache{Budget: 128 << 20},
 		Logging:    Logging{Level: "info", Format: "text"},
 	}
 }
