@@ -12,15 +12,19 @@ import (
 
 	"hearth/internal/httpapi"
 	"hearth/internal/password"
+	"hearth/push"
 	"hearth/roomserver"
 	"hearth/storage"
 )
 
-// Options of New. DB, Rooms and Passwords are required.
+// Options of New. DB, Rooms, Passwords, PushRules and Pushers are required.
 type Options struct {
 	DB        *storage.DB
 	Rooms     *roomserver.Server
 	Passwords *password.Hasher
+	// PushRules and Pushers answer what belongs to push notifications.
+	PushRules *push.Book
+	Pushers   *push.Sender
 	// PublicBaseURL is what /.well-known/matrix/client announces; "" for nothing.
 	PublicBaseURL string
 	// Support is what /.well-known/matrix/support announces; nil for nothing.
@@ -103,7 +107,7 @@ func (a *API) Register(s *httpapi.Server) {
 // sessionRoutes are those of accounts, sessions and what belongs to a user.
 func (a *API) sessionRoutes() []httpapi.Route {
 	return slices.Concat(a.loginRoutes(), a.registerRoutes(), a.deviceRoutes(), a.accountRoutes(),
-		a.capabilitiesRoutes(), a.profileRoutes(), a.filterRoutes(), a.pushRuleRoutes())
+		a.capabilitiesRoutes(), a.profileRoutes(), a.filterRoutes(), a.pushRuleRoutes(), a.pusherRoutes())
 }
 
 // ResumeDeactivations finishes the deactivations that a crash interrupted.

@@ -15,6 +15,7 @@ import (
 
 	"hearth/internal/httpapi"
 	"hearth/internal/password"
+	"hearth/push"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -50,6 +51,15 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 	if change != nil {
 		change(&o)
 	}
+	book, err := push.NewBook(t.Context(), w.db, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.PushRules = book
+	if o.Pushers, err = push.NewSender(t.Context(), push.SenderOptions{DB: w.db, Rooms: o.Rooms, Book: book}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Pushers.Stop)
 	w.api = New(o)
 	server := httpapi.NewServer(httpapi.Options{Authenticate: w.api.Authenticate, Seen: w.api.Seen})
 	w.api.Register(server)

@@ -1,10 +1,8 @@
-// Package push decides who is notified of what.
+// Package push decides who is notified of what by push rules, and tells push gateways.
 package push
 
 import (
 	"encoding/json"
-	"fmt"
-	"slices"
 )
 
 // Rule is a push rule.
@@ -32,16 +30,6 @@ func (r Rule) MarshalJSON() ([]byte, error) {
 	}{plain(r), r.Conditions})
 }
 
-// Condition is one of the conditions that must all hold for a rule to match.
-// Pattern and Value are nil where their kind has none.
-type Condition struct {
-	Kind    string  `json:"kind"`
-	Key     string  `json:"key,omitempty"`
-	Pattern *string `json:"pattern,omitempty"`
-	Value   any     `json:"value,omitempty"`
-	Is      string  `json:"is,omitempty"`
-}
-
 // Tweak is an action that changes how a notification is presented.
 type Tweak struct {
 	SetTweak string `json:"set_tweak"`
@@ -57,23 +45,16 @@ type Ruleset struct {
 	Underride []Rule `json:"underride"`
 }
 
-// Find returns a rule by its kind and id; known is false for a kind that doesn't
-// exist.
-func (s *Ruleset) Find(kind, id string) (rule *Rule, known bool) {
-	rules, known := map[string][]Rule{"override": s.Override, "content": s.Content, "room": s.Room,
-		"sender": s.Sender, "underride": s.Underride}[kind]
-	i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == id })
-	if i < 0 {
-		return nil, known
-	}
-	return &rules[i], true
-}
-
 func eventMatch(key, pattern string) Condition {
 	return Condition{Kind: "event_match", Key: key, Pattern: &pattern}
 }
 
 func memberCount(is string) Condition { return Condition{Kind: "room_member_count", Is: is} }
+
+func quoted(s string) json.RawMessage {
+	text, _ := json.Marshal(s) // a string always marshals
+	return text
+}
 
 func sound(name string) Tweak { return Tweak{SetTweak: "sound", Value: name} }
 
@@ -108,16 +89,16 @@ func defaultOverride(userID string) []Rule {
 			eventMatch("content.membership", "invite"), eventMatch("state_key", userID)}, "notify", sound("default")),
 		predefined(".m.rule.member_event", []Condition{eventMatch("type", "m.room.member")}),
 		predefined(".m.rule.is_user_mention", []Condition{
-			{Kind: "event_property_contains", Key: `content.m\.mentions.user_ids`, Value: userID}}, "notify", sound("default"), highlight),
+			{Kind: "event_property_contains", Key: `content.m\.mentions.user_ids`, Value: quoted(userID)}}, "notify", sound("default"), highlight),
 		predefined(".m.rule.is_room_mention", []Condition{
-			{Kind: "event_property_is", Key: `content.m\.mentions.room`, Value: true},
+			{Kind: "event_property_is", Key: `content.m\.mentions.room`, Value: json.RawMessage("true")},
 			{Kind: "sender_notification_permission", Key: "room"}}, "notify", highlight),
 		predefined(".m.rule.tombstone", []Condition{eventMatch("type", "m.room.tombstone"), eventMatch("state_key", "")},
 			"notify", highlight),
 		predefined(".m.rule.reaction", []Condition{eventMatch("type", "m.reaction")}),
 		predefined(".m.rule.room.server_acl", []Condition{eventMatch("type", "m.room.server_acl"), eventMatch("state_key", "")}),
 		predefined(".m.rule.suppress_edits", []Condition{
-			{Kind: "event_property_is", Key: `content.m\.relates_to.rel_type`, Value: "m.replace"}}),
+			{Kind: "event_property_is", Key: `content.m\.relates_to.rel_type`, Value: quoted("m.replace")}}),
 	}
 }
 
@@ -135,10 +116,4 @@ func defaultUnderride() []Rule {
 
 // DefaultRules is the content of the m.push_rules account data of a user who
 // hasn't changed any rule.
-func DefaultRules(userID string) json.RawMessage {
-	content, err := json.Marshal(map[string]any{"global": DefaultRuleset(userID)})
-	if err != nil {
-		panic(fmt.Sprintf("push: the default rules can't be written: %v", err)) // they hold nothing but text
-	}
-	return content
-}
+func DefaultRules(userID string) json.RawMessage { return DefaultRuleset(userID).content() }

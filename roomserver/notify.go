@@ -11,11 +11,18 @@ import (
 // maxMentions bounds the users one event can highlight for.
 const maxMentions = 100
 
-// notify decides, once per event and not once per member, whether the default
-// push rules count it as unread and whom it highlights for.
+// notify decides whom an event counts for as unread: once for all who have the
+// default push rules, and for each of the few who have others.
+func (b *builder) notify(e *storage.Event) {
+	b.notifyByDefault(e)
+	b.except(e)
+}
+
+// notifyByDefault decides, once per event and not once per member, whether the
+// default push rules count it as unread and whom it highlights for.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#predefined-rules
-func (b *builder) notify(e *storage.Event) {
+func (b *builder) notifyByDefault(e *storage.Event) {
 	content := gjson.GetBytes(e.JSON, "content")
 	if e.Type == "m.room.message" && content.Get("msgtype").Str == "m.notice" { // .m.rule.suppress_notices
 		return
@@ -27,7 +34,7 @@ func (b *builder) notify(e *storage.Event) {
 	edit := content.Get(`m\.relates_to.rel_type`).Str == "m.replace" // .m.rule.suppress_edits
 	switch e.Type {
 	case "m.room.message", "m.room.encrypted", "m.call.invite":
-		e.Notifies = !edit && !e.IsState()
+		e.Notifies = !edit
 	case "m.room.tombstone":
 		e.Notifies = e.IsState() && *e.StateKey == ""
 	}

@@ -115,7 +115,7 @@ func (p PowerLevels) State(eventType string) int64 {
 }
 
 func (p PowerLevels) notification(name string) int64 {
-	return number(p.content.Get("notifications."+name), 50)
+	return number(p.content.Get("notifications."+gjson.Escape(name)), 50)
 }
 
 // number reads a level, which in rooms before version 10 may be a string.

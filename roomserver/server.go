@@ -30,7 +30,10 @@ type Options struct {
 	CacheBytes int64
 	// Profile returns what a local user's membership events say of them.
 	Profile func(ctx context.Context, userID string) (displayName, avatarURL string, err error)
-	Logger  *slog.Logger
+	// Verdicts, if set, returns what an event means to those who have joined its room and
+	// whose push rules aren't the default ones. It is called while the room is locked.
+	Verdicts func(Occasion) []Verdict
+	Logger   *slog.Logger
 }
 
 // Server is the room server. All methods are safe for concurrent use.

@@ -51,6 +51,8 @@ type RoomChange struct {
 	// Redactions are the redacted forms, RedactedBy set, of events stored before.
 	Redactions []*Event
 	Highlights []Highlight
+	// Exceptions are for whom an event counts otherwise than Notifies and Highlights say.
+	Exceptions []Exception
 	// Aliases are made to point to the room; one that is taken fails the change
 	// with an error that IsUniqueViolation.
 	Aliases []Alias

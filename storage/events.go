@@ -14,12 +14,15 @@ const eventColumns = ` e.nid, e.room_nid, r.room_id, coalesce(e.position, 0), e.
 	e.origin_ts, e.depth, coalesce(e.snapshot_nid, 0), coalesce(e.replaces_nid, 0), e.flags, e.notifies,
 	coalesce(e.redacted_by, ''), e.txn_key, coalesce(e.txn_device, ''), coalesce(e.txn_id, ''), e.json `
 
-func scanEvent(r *sql.Rows) (*Event, error) {
+func scanEvent(r *sql.Rows) (*Event, error) { return scanEventAnd(r) }
+
+// scanEventAnd scans an event and the columns that come after it.
+func scanEventAnd(r *sql.Rows, more ...any) (*Event, error) {
 	var e Event
 	var key uuid.NullUUID
-	err := r.Scan(&e.NID, &e.RoomNID, &e.RoomID, &e.Position, &e.Sub, &e.ID, &e.Type, &e.StateKey, &e.Sender,
+	err := r.Scan(append([]any{&e.NID, &e.RoomNID, &e.RoomID, &e.Position, &e.Sub, &e.ID, &e.Type, &e.StateKey, &e.Sender,
 		&e.OriginTS, &e.Depth, &e.SnapshotNID, &e.ReplacesNID, &e.Flags, &e.Notifies,
-		&e.RedactedBy, &key, &e.TxnDevice, &e.TxnID, &e.JSON)
+		&e.RedactedBy, &key, &e.TxnDevice, &e.TxnID, &e.JSON}, more...)...)
 	e.TxnKey = key.UUID
 	return &e, err
 }

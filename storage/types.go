@@ -161,6 +161,15 @@ type Highlight struct {
 	Event int
 }
 
+// Exception is what an event means to a user whose own push rules say otherwise than
+// the default ones.
+type Exception struct {
+	UserID string
+	// Event is the index in RoomChange.Events.
+	Event                int
+	Notifies, Highlights bool
+}
+
 // Receipt says how far a user has read.
 type Receipt struct {
 	Position Position

@@ -32,13 +32,17 @@ func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, ign
 		) AS r
 		CROSS JOIN LATERAL (
 			SELECT recent.*, max(position) FILTER (WHERE sender = $2) OVER (PARTITION BY thread) AS own FROM (
-				SELECT position, sender, notifies,
-					redacted_by IS NULL AND EXISTS (SELECT FROM highlights h WHERE h.room_nid = w.nid AND h.user_id IN ($2, '') AND h.position = l.position) AS highlight,
+				SELECT l.position, sender,
+					redacted_by IS NULL AND coalesce(x.notifies, l.notifies OR h.found) AS notifies,
+					redacted_by IS NULL AND coalesce(x.highlights, h.found) AS highlight,
 					CASE WHEN json LIKE '%"m.thread"%' AND json::json#>>'{content,m.relates_to,rel_type}' = 'm.thread'
 						THEN coalesce(json::json#>>'{content,m.relates_to,event_id}', '') ELSE '' END AS thread
 				FROM (SELECT position, sender, notifies, redacted_by, json FROM events
 					WHERE room_nid = w.nid AND position > r.position AND position <= $3 AND flags & 6 = 0
 					ORDER BY position DESC LIMIT $5) AS l
+				LEFT JOIN push_exceptions x ON x.room_nid = w.nid AND x.user_id = $2 AND x.position = l.position
+				CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM highlights
+					WHERE room_nid = w.nid AND user_id IN ($2, '') AND position = l.position) AS found) AS h
 			) AS recent
 		) AS e
 		LEFT JOIN LATERAL (

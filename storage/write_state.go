@@ -18,7 +18,7 @@ func (w *batchWriter) writeState(ctx context.Context, p *plan) error {
 	}
 	for _, write := range []func(context.Context, []*RoomChange) error{
 		w.writeSnapshots, w.writeCurrentState, w.removeCurrentState, w.writeMemberships,
-		w.writeInviteStates, w.writeRedactions, w.writeHighlights, w.writeSummaries, w.writeDirectory,
+		w.writeInviteStates, w.writeRedactions, w.writeHighlights, w.writeExceptions, w.writeSummaries, w.writeDirectory,
 	} {
 		if err := write(ctx, changes); err != nil {
 			return err

@@ -39,10 +39,10 @@ func (a *API) getAccountData(r *http.Request, u *httpapi.Requester) (any, error)
 		return nil, err
 	}
 	dataType := httpapi.Var(r, "type")
-	if dataType == "m.push_rules" && roomID == "" {
-		return httpapi.Raw(push.DefaultRules(u.UserID)), nil
-	}
 	content, err := a.db.GetAccountData(r.Context(), u.UserID, roomID, dataType)
+	if dataType == "m.push_rules" && roomID == "" && (err == nil || errors.Is(err, storage.ErrNotFound)) {
+		return httpapi.Raw(push.Content(u.UserID, content)), nil
+	}
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, httpapi.NotFound("There is no such account data")
 	}

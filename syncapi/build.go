@@ -161,19 +161,23 @@ func (q *request) accountData(ctx context.Context, m *moment) ([]storage.Account
 		return nil, err
 	}
 	var global []storage.AccountData
+	changedRules := false
 	rooms := map[string][]storage.AccountData{}
 	for _, d := range all {
 		if d.Position > m.token.Position && !q.initial {
 			continue // of the next sync
 		}
 		if d.RoomID == "" {
+			if d.Type == "m.push_rules" {
+				d.Content, changedRules = push.Content(q.u.id, d.Content), true
+			}
 			global = append(global, d)
 		} else {
 			rooms[d.RoomID] = append(rooms[d.RoomID], d)
 		}
 	}
 	q.attachRoomData(m, rooms)
-	if q.initial {
+	if q.initial && !changedRules {
 		global = append(global, storage.AccountData{Type: "m.push_rules", Content: push.DefaultRules(q.u.id)})
 	}
 	return global, nil

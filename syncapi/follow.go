@@ -59,7 +59,7 @@ func (h *hub) followRoom(c *storage.RoomChange) {
 	h.advance(r, c)
 	for i, e := range c.Events {
 		if e.Position != 0 && e.Flags == 0 {
-			h.appendTail(r, e, highlightsOf(c, i))
+			h.appendTail(r, newEntry(e, highlightsOf(c, i), exceptionsOf(c, i)))
 		}
 	}
 	for _, redacted := range c.Redactions {
@@ -94,7 +94,17 @@ func highlightsOf(c *storage.RoomChange, event int) []string {
 	return users
 }
 
-func (h *hub) appendTail(r *room, e *storage.Event, highlights []string) {
+func exceptionsOf(c *storage.RoomChange, event int) []storage.Exception {
+	var list []storage.Exception
+	for _, x := range c.Exceptions {
+		if x.Event == event {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
+func (h *hub) appendTail(r *room, n *entry) {
 	if len(r.tail) >= maxTail {
 		cut := len(r.tail) - minTail
 		r.tailFrom = r.tail[cut-1].event.Position
@@ -103,7 +113,6 @@ func (h *hub) appendTail(r *room, e *storage.Event, highlights []string) {
 		}
 		r.tail = slices.Clone(r.tail[cut:])
 	}
-	n := newEntry(e, highlights)
 	r.tail = append(r.tail, n)
 	h.grow(r, n.size())
 }
@@ -114,7 +123,7 @@ func (h *hub) grow(r *room, bytes int64) {
 }
 
 // size is about what an entry takes, rendered.
-func (e *entry) size() int64 { return int64(2*len(e.event.JSON) + 500) }
+func (e *entry) size() int64 { return int64(2*len(e.event.JSON) + 500 + 100*len(e.exceptions)) }
 
 // redact puts the redacted form of an event in its place in the tail, and has the
 // events rendered anew that show its content as what was before.
@@ -126,9 +135,9 @@ func (r *room) redact(redacted *storage.Event) {
 			shown := *redacted
 			shown.Place = old.event.Place
 			r.recount(old)
-			tail[i] = newEntry(&shown, nil)
+			tail[i] = newEntry(&shown, nil, nil)
 		case old.event.ReplacesNID:
-			tail[i] = newEntry(old.event, old.highlights)
+			tail[i] = newEntry(old.event, old.highlights, old.exceptions)
 		}
 	}
 	r.tail = tail

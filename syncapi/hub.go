@@ -89,13 +89,15 @@ type room struct {
 type entry struct {
 	event      *storage.Event
 	highlights []string
+	// exceptions are what it means to those with push rules of their own.
+	exceptions []storage.Exception
 	// thread is the root of the event's thread, "" in the main timeline.
 	thread   string
 	rendered atomic.Pointer[roomserver.Rendered]
 }
 
-func newEntry(e *storage.Event, highlights []string) *entry {
-	return &entry{event: e, highlights: highlights, thread: threadOf(e)}
+func newEntry(e *storage.Event, highlights []string, exceptions []storage.Exception) *entry {
+	return &entry{event: e, highlights: highlights, exceptions: exceptions, thread: roomserver.ThreadOf(e)}
 }
 
 // firstAfter is the index of the tail's first event after the position.

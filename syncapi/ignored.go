@@ -1,13 +1,9 @@
 package syncapi
 
 import (
-	"github.com/tidwall/gjson"
-
+	"hearth/roomserver"
 	"hearth/storage"
 )
-
-// maxIgnored bounds the users whom one user can ignore.
-const maxIgnored = 10_000
 
 // setIgnored takes over whom the user ignores, if that is what the account data
 // says. The hub's lock is held for writing.
@@ -19,12 +15,9 @@ func (u *user) setIgnored(d storage.AccountData) {
 	}
 	u.ignoredAt = d.Position
 	ignored := map[string]bool{}
-	gjson.GetBytes(d.Content, "ignored_users").ForEach(func(id, _ gjson.Result) bool {
-		if id.Str != u.id {
-			ignored[id.Str] = true
-		}
-		return len(ignored) < maxIgnored
-	})
+	for _, id := range roomserver.IgnoredUsers(u.id, d.Content) {
+		ignored[id] = true
+	}
 	u.ignored = ignored
 	clear(u.unread) // what the ignored have said doesn't count any more
 }

@@ -109,7 +109,7 @@ func (h *hub) extend(r *room, from storage.Position, older []*storage.Event, ask
 	}
 	tail := make([]*entry, 0, len(older)+len(r.tail))
 	for _, e := range slices.Backward(older) {
-		n := newEntry(e, nil)
+		n := newEntry(e, nil, nil)
 		h.grow(r, n.size())
 		tail = append(tail, n)
 	}

@@ -148,7 +148,7 @@ func (q *request) readOlder(ctx context.Context, s *roomShot, from storage.Posit
 				slices.Reverse(kept)
 				return kept, true, nil
 			}
-			kept = append(kept, newEntry(e, nil))
+			kept = append(kept, newEntry(e, nil, nil))
 		}
 		read += len(events)
 		if len(events) < n {

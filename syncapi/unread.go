@@ -1,13 +1,10 @@
 package syncapi
 
 import (
-	"bytes"
 	"context"
 	"maps"
 	"slices"
 	"strconv"
-
-	"github.com/tidwall/gjson"
 
 	"hearth/storage"
 )
@@ -17,20 +14,6 @@ type unreadCount struct {
 	// threads has the counts by the thread's root, "" for the main timeline.
 	threads map[string]storage.Unread
 	upTo    storage.Position
-}
-
-// threadOf returns the root of the thread that the event is in, "" for none.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#threading
-func threadOf(e *storage.Event) string {
-	if !bytes.Contains(e.JSON, []byte(`"m.thread"`)) {
-		return ""
-	}
-	relation := gjson.GetBytes(e.JSON, `content.m\.relates_to`)
-	if relation.Get("rel_type").Str != "m.thread" {
-		return ""
-	}
-	return relation.Get("event_id").Str
 }
 
 // countableFrom is from where on the tail says all that it takes to count.
@@ -63,10 +46,15 @@ func (e *entry) countsFor(u *user) (n storage.Unread) {
 	if u.ignored[e.event.Sender] {
 		return n
 	}
-	if e.event.Notifies {
+	highlights := slices.Contains(e.highlights, u.id) || slices.Contains(e.highlights, "")
+	notifies := e.event.Notifies || highlights
+	if i := slices.IndexFunc(e.exceptions, func(x storage.Exception) bool { return x.UserID == u.id }); i >= 0 {
+		notifies, highlights = e.exceptions[i].Notifies, e.exceptions[i].Highlights
+	}
+	if notifies {
 		n.Notifications = 1
 	}
-	if slices.Contains(e.highlights, u.id) || slices.Contains(e.highlights, "") {
+	if highlights {
 		n.Highlights = 1
 	}
 	return n
@@ -108,7 +96,7 @@ func (u *user) readUpTo(r *room, thread string, at storage.Position) {
 // recount has the database count again for those to whom the event that was
 // redacted may count as unread. The hub's lock is held for writing.
 func (r *room) recount(redacted *entry) {
-	if !redacted.event.Notifies && len(redacted.highlights) == 0 {
+	if !redacted.event.Notifies && len(redacted.highlights)+len(redacted.exceptions) == 0 {
 		return
 	}
 	for u := range r.watchers {

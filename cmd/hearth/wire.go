@@ -19,6 +19,7 @@ import (
 	"hearth/internal/postgres"
 	"hearth/internal/signingkey"
 	"hearth/mediaapi"
+	"hearth/push"
 	"hearth/roomserver"
 	"hearth/storage"
 	"hearth/syncapi"
@@ -32,6 +33,8 @@ type server struct {
 	sync    *syncapi.API
 	// certificate is that of the federation's listener; nil without federation.
 	certificate *certificate.Store
+	// pushRules are everybody's.
+	pushRules *push.Book
 	// closers stop what was started, the last first.
 	closers []func() error
 }
@@ -66,10 +69,13 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *se
 	if err != nil {
 		return nil, err
 	}
+	if s.pushRules, err = push.NewBook(ctx, db, log); err != nil {
+		return nil, err
+	}
 	rooms := roomserver.New(roomserver.Options{
 		DB: db, ServerName: cfg.ServerName, KeyID: key.ID, PrivateKey: key.Private,
 		DefaultRoomVersion: cfg.DefaultRoom, CacheBytes: int64(cfg.Cache.Budget) / 2,
-		Profile: db.ProfileNames, Logger: log,
+		Profile: db.ProfileNames, Verdicts: s.pushRules.Verdicts, Logger: log,
 	})
 	return s, s.addAPIs(ctx, cfg, db, rooms, hasher, key)
 }
@@ -81,7 +87,15 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	if cfg.Federation.Enabled {
 		others = &clientapi.Federation{} // filled in below
 	}
+	pushers, err := push.NewSender(ctx, push.SenderOptions{
+		DB: db, Rooms: rooms, Book: s.pushRules, AllowPrivateGateways: cfg.Push.AllowPrivateGateways, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, func() error { pushers.Stop(); return nil })
 	client := clientapi.New(clientapi.Options{
+		PushRules: s.pushRules, Pushers: pushers,
 		Federation: others,
 		DB:         db, Rooms: rooms, Passwords: hasher,
 		PublicBaseURL: cfg.PublicBaseURL, Support: support(cfg),

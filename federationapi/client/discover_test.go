@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"hearth/internal/certificate"
+	"hearth/internal/publicaddr"
 	"hearth/internal/testenv"
 )
 
@@ -185,7 +186,7 @@ func TestPrivateRanges(t *testing.T) {
 		"::": false, "fe80::1": false, "fd00::1": false, "::ffff:10.0.0.1": false, "::10.0.0.1": false, "64:ff9b::a00:1": false,
 		"2002:a00:1::1": false, "ff02::1": false, "198.18.0.1": false,
 	} {
-		if got := isPublic(netip.MustParseAddr(address)); got != want {
+		if got := publicaddr.Is(netip.MustParseAddr(address)); got != want {
 			t.Errorf("%s is public: %t", address, got)
 		}
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	Presence      Presence     `doc:"Who is there."`
 	Media         Media        `doc:"Files that people share."`
 	Federation    Federation   `doc:"Other homeservers. Off unless enabled."`
+	Push          Push         `doc:"Notifications on people's phones."`
 	Support       Support      `doc:"Whom /.well-known/matrix/support names as this server's contact."`
 	Cache         Cache        `doc:"Memory."`
 	Logging       Logging      `doc:"Logs."`
@@ -78,6 +79,11 @@ type Presence struct {
 // Media says what may be uploaded.
 type Media struct {
 	MaxUploadSize Size `yaml:"max_upload_size" doc:"The largest file that may be uploaded."`
+}
+
+// Push says which push gateways may be used.
+type Push struct {
+	AllowPrivateGateways bool `yaml:"allow_private_gateways" doc:"Whether push gateways may be at loopback and private addresses, and without TLS. Off,\nnobody can make this server ask others inside its own network."`
 }
 
 // Support is who is to be asked about this server.
