@@ -51,11 +51,16 @@ func reader(u *httpapi.Requester) roomserver.Reader {
 }
 
 // appendEvents appends the events as a JSON array. vis, if not nil, tells the
-// reader's membership at each.
+// reader's membership at each, and whether what relates to them is shown too.
 func (a *API) appendEvents(ctx context.Context, b []byte, events []*storage.Event, vis *roomserver.Visibility, to roomserver.Reader) ([]byte, error) {
 	related, err := a.rooms.Related(ctx, events)
 	if err != nil {
 		return nil, err
+	}
+	if vis != nil && vis.MayBundle() {
+		if to.Bundles, err = a.rooms.Bundle(ctx, events, to.UserID, vis.CanSee); err != nil {
+			return nil, err
+		}
 	}
 	size := 0
 	for _, e := range events {

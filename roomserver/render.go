@@ -66,6 +66,8 @@ type Reader struct {
 	Membership string
 	// WithRoomID adds room_id, which /sync leaves out.
 	WithRoomID bool
+	// Bundles is what is shown with events; nil for nothing.
+	Bundles *Bundles
 	// Now is in milliseconds since 1970; the event's age is counted to it.
 	Now int64
 }
@@ -151,6 +153,7 @@ func (r Rendered) Append(b []byte, e *storage.Event, reader Reader) []byte {
 		b = appendMember(b, "transaction_id", e.TxnID)
 	}
 	b = append(b, r.Unsigned...)
+	b = reader.Bundles.append(b, e, reader)
 	return append(b, '}', '}')
 }
 

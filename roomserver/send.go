@@ -55,6 +55,9 @@ func (s *Server) Send(ctx context.Context, r EventRequest) (string, error) {
 			return "", err
 		}
 	}
+	if id, err := s.annotated(ctx, &r, key); id != "" || err != nil {
+		return id, err
+	}
 	var eventID string
 	var waitFor *txn
 	err := s.change(ctx, r.RoomID, func(b *builder) error {

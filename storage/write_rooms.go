@@ -13,6 +13,7 @@ import (
 // the version the changes were built on, and inserts the events of those rooms
 // only. Every other part refers to head, so that the stream's lock is the first
 // one taken, whoever writes. A room with a repeated transaction id doesn't move.
+// writeRoomsEnd ends the statement; writeRelationsSQL may stand between.
 const writeRoomsSQL = `
 WITH head AS (
     UPDATE stream_head SET position = position + $1 RETURNING position - $1 AS base
@@ -38,7 +39,9 @@ WITH head AS (
     SELECT e.nid, e.room_nid, head.base + e.place, e.snapshot_nid, e.replaces_nid, e.depth, e.origin_ts, e.txn_key,
         e.flags, e.notifies, e.event_id, e.type, e.state_key, e.sender, e.txn_device, e.txn_id, e.json
     FROM head, e JOIN moved ON moved.nid = e.room_nid
-)
+)`
+
+const writeRoomsEnd = `
 SELECT base, (SELECT coalesce(array_agg(nid), '{}') FROM moved) FROM head`
 
 // writeRooms writes room rows and events, and fails the tickets of rooms that
@@ -86,10 +89,14 @@ func (w *batchWriter) writeRooms(ctx context.Context, p *plan) error {
 	}
 	var base int64
 	var moved pq.Int64Array
-	if err := w.queryRow(ctx, writeRoomsSQL, []any{p.positions,
+	query, args := writeRoomsSQL+writeRoomsEnd, []any{p.positions,
 		&nid, &room, &place, &snapshot, &replaces, &depth, &ts, &key, &flags, &notifies,
 		&id, &typ, &stateKey, &sender, &device, &txn, &json,
-		&rNID, &rExpected, &rVersion, &rLast, &rDepth, &rExtremities, &rSnapshot}, &base, &moved); err != nil {
+		&rNID, &rExpected, &rVersion, &rLast, &rDepth, &rExtremities, &rSnapshot}
+	if relations := p.relations(); !relations.empty() {
+		query, args = writeRoomsSQL+writeRelationsSQL+writeRoomsEnd, append(args, relations.args()...)
+	}
+	if err := w.queryRow(ctx, query, args, &base, &moved); err != nil {
 		return fmt.Errorf("writing %d events: %w", len(p.events), err)
 	}
 	p.setBase(base)

@@ -170,9 +170,11 @@ func (w *batchWriter) writeRedactions(ctx context.Context, changes []*RoomChange
 		return nil
 	}
 	return w.exec(ctx, "redacting events", `
-		UPDATE events e SET redacted_by = r.by, json = r.json, notifies = false
-		FROM unnest($1::text[], $2::text[], $3::text[]) AS r (event_id, by, json)
-		WHERE e.event_id = r.event_id AND e.redacted_by IS NULL`, &id, &by, &json)
+		WITH redacted AS (
+			UPDATE events e SET redacted_by = r.by, json = r.json, notifies = false
+			FROM unnest($1::text[], $2::text[], $3::text[]) AS r (event_id, by, json)
+			WHERE e.event_id = r.event_id AND e.redacted_by IS NULL RETURNING e.nid
+		) DELETE FROM event_relations USING redacted WHERE event_relations.nid = redacted.nid`, &id, &by, &json)
 }
 
 func (w *batchWriter) writeHighlights(ctx context.Context, changes []*RoomChange) error {

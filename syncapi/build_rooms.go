@@ -61,6 +61,9 @@ func (q *request) appendJoined(ctx context.Context, b []byte, parts []*part) ([]
 	if err != nil {
 		return nil, err
 	}
+	if err := q.bundle(ctx, parts); err != nil {
+		return nil, err
+	}
 	return appendSection(b, "join", func(b []byte) ([]byte, error) {
 		n := 0
 		for _, p := range parts {
@@ -76,6 +79,29 @@ func (q *request) appendJoined(ctx context.Context, b []byte, parts []*part) ([]
 		}
 		return b, nil
 	})
+}
+
+// bundle reads what relates to the events that are shown, in one go for all rooms.
+func (q *request) bundle(ctx context.Context, parts []*part) error {
+	var related []*storage.Event
+	visible := map[int64]*roomserver.Visibility{}
+	for _, p := range parts {
+		for _, e := range p.timeline.entries {
+			if e.related.Load() && p.vis.MayBundle() {
+				related = append(related, e.event)
+				visible[p.room.nid] = p.vis
+			}
+		}
+	}
+	if len(related) == 0 {
+		return nil
+	}
+	var err error
+	q.bundles, err = q.api.rooms.Bundle(ctx, related, q.u.id, func(e *storage.Event) bool {
+		vis := visible[e.RoomNID]
+		return vis != nil && vis.CanSee(e)
+	})
+	return err
 }
 
 // worthShowing reports whether there is anything new in the room.
@@ -115,7 +141,7 @@ func (q *request) appendEntry(b []byte, e *entry, related *roomserver.Related, v
 		r = &rendered
 		e.rendered.Store(r)
 	}
-	to := roomserver.Reader{UserID: q.u.id, DeviceID: q.requester.DeviceID, Now: q.now.UnixMilli()}
+	to := roomserver.Reader{UserID: q.u.id, DeviceID: q.requester.DeviceID, Now: q.now.UnixMilli(), Bundles: q.bundles}
 	if vis != nil {
 		to.Membership = vis.MembershipAt(e.event.Place)
 	}

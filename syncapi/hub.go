@@ -92,12 +92,46 @@ type entry struct {
 	// exceptions are what it means to those with push rules of their own.
 	exceptions []storage.Exception
 	// thread is the root of the event's thread, "" in the main timeline.
-	thread   string
+	thread string
+	// parent is the event that this one relates to, "" for none.
+	parent string
+	// related is whether others relate to this event.
+	related  atomic.Bool
 	rendered atomic.Pointer[roomserver.Rendered]
 }
 
+<<<<<<< HEAD
 func newEntry(e *storage.Event, highlights []string, exceptions []storage.Exception) *entry {
 	return &entry{event: e, highlights: highlights, exceptions: exceptions, thread: roomserver.ThreadOf(e)}
+=======
+func newEntry(e *storage.Event, highlights []string) *entry {
+	n := &entry{event: e, highlights: highlights}
+	if r, ok := e.Relation(); ok {
+		if n.parent = r.EventID; r.Type == "m.thread" {
+			n.thread = r.EventID
+		}
+	}
+	return n
+}
+
+// relate notes which events of the tail the entries relate to. What relates to an
+// event comes after it, so that a tail knows all there is of its own.
+func (r *room) relate(entries []*entry) {
+	parents := map[string]bool{}
+	for _, e := range entries {
+		if e.parent != "" {
+			parents[e.parent] = true
+		}
+	}
+	if len(parents) == 0 {
+		return
+	}
+	for _, e := range r.tail {
+		if parents[e.event.ID] {
+			e.related.Store(true)
+		}
+	}
+>>>>>>> b90b49f (relations: reactions, edits and threads are found, bundled and listed)
 }
 
 // firstAfter is the index of the tail's first event after the position.

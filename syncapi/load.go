@@ -114,6 +114,7 @@ func (h *hub) extend(r *room, from storage.Position, older []*storage.Event, ask
 		tail = append(tail, n)
 	}
 	r.tail = append(tail, r.tail...)
+	r.relate(r.tail)
 	r.used = time.Now()
 	if len(older) < asked {
 		r.tailFrom = 0

@@ -12,6 +12,7 @@ import (
 	"hearth/internal/filter"
 	"hearth/internal/httpapi"
 	"hearth/internal/token"
+	"hearth/roomserver"
 	"hearth/storage"
 )
 
@@ -37,6 +38,8 @@ type request struct {
 	stateAfter bool
 	timeout    time.Duration
 	now        time.Time
+	// bundles is what is shown with the events of joined rooms.
+	bundles *roomserver.Bundles
 	// ignored are those whom the user ignores, as of the moment.
 	ignored map[string]bool
 }

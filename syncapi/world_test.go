@@ -252,3 +252,10 @@ func (w *world) read(room, reader, kind, eventID string, body any) {
 func redaction(room, sender, eventID string) roomserver.EventRequest {
 	return roomserver.EventRequest{RoomID: room, Sender: id(sender), Type: "m.room.redaction", Redacts: eventID, Content: []byte(`{}`)}
 }
+
+func (w *world) redact(r roomserver.EventRequest) {
+	w.t.Helper()
+	if _, err := w.rooms.Send(context.Background(), r); err != nil {
+		w.t.Fatal(err)
+	}
+}

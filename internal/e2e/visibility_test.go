@@ -70,6 +70,7 @@ func TestVisibility(t *testing.T) {
 			t.Run(visibility+"/"+p.name, func(t *testing.T) {
 				h.checkEvents(t, p)
 				h.checkMessages(t, p)
+				h.checkRelations(t, p)
 				h.checkSync(t, p)
 				h.checkState(t, p)
 			})
@@ -87,7 +88,10 @@ func stage(t *testing.T, visibility string, alice, late *user, cast []*person) *
 			"type": "m.room.history_visibility", "state_key": "", "content": map[string]any{"history_visibility": visibility},
 		}},
 	})
-	say := func(word string) { h.events[word] = alice.say(t, h.id, word) }
+	say := func(word string) { // each refers to the create event, which is found by the room's id
+		h.events[word] = alice.ok(t, "PUT", inRoom(h.id, "send/m.room.message/"+word), map[string]any{"msgtype": "m.text", "body": word,
+			"m.relates_to": map[string]any{"rel_type": "m.reference", "event_id": h.created()}}).Get("event_id").String()
+	}
 	invitee, leaver, banned, returner := cast[1].user, cast[3].user, cast[4].user, cast[5].user
 
 	say("before")
@@ -166,6 +170,26 @@ func (h *hall) checkMessages(t *testing.T, p *person) {
 		answer := p.user.ok(t, "GET", inRoom(h.id, "messages?limit=100&dir="+dir), nil)
 		h.checkWords(t, p, "/messages "+dir, answer.Get("chunk").Array())
 	}
+}
+
+// created is the create event's id: the room's is made of it.
+func (h *hall) created() string { return "$" + h.id[1:] }
+
+func (h *hall) checkRelations(t *testing.T, p *person) {
+	t.Helper()
+	path := "/_matrix/client/v1/rooms/" + h.id + "/relations/" + h.created() + "?limit=100"
+	if h.closed(p) {
+		p.user.refused(t, http.StatusForbidden, "M_FORBIDDEN", "GET", path, nil)
+		return
+	}
+	answer := p.user.do(t, "GET", path, nil)
+	if answer.status == http.StatusNotFound && p.sees[h.visibility] != strings.Join(words, " ") {
+		return // the create event is as hidden as the words
+	}
+	if answer.status != http.StatusOK {
+		t.Errorf("/relations: %s", answer)
+	}
+	h.checkWords(t, p, "/relations", answer.json().Get("chunk").Array())
 }
 
 func (h *hall) checkSync(t *testing.T, p *person) {

@@ -1,0 +1,31 @@
+package roomserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"hearth/internal/httpapi"
+	"hearth/storage"
+)
+
+// annotated refuses an annotation that the sender has made before. If it is the same request
+// again, it returns that one's event.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#avoiding-duplicate-annotations
+func (s *Server) annotated(ctx context.Context, r *EventRequest, key [16]byte) (eventID string, err error) {
+	relation, ok := storage.ContentRelation(r.Content)
+	if !ok || relation.Type != "m.annotation" {
+		return "", nil
+	}
+	there, err := s.db.HasAnnotation(ctx, relation.EventID, r.Sender, r.Type, relation.Key)
+	if err != nil || !there {
+		return "", err
+	}
+	if r.TxnID != "" {
+		if id, err := s.db.EventIDByTxn(ctx, key); !errors.Is(err, storage.ErrNotFound) {
+			return id, err
+		}
+	}
+	return "", httpapi.New(http.StatusBadRequest, "M_DUPLICATE_ANNOTATION", "You have annotated this event in this way already")
+}
