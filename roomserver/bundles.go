@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/tidwall/gjson"
-
 	"hearth/storage"
 )
 
@@ -30,9 +28,6 @@ type bundledThread struct {
 
 // maxReferences bounds the references that are shown with an event.
 const maxReferences = 100
-
-// maxIgnored bounds the users whom one user can ignore.
-const maxIgnored = 10_000
 
 // MayBundle reports whether the user may know of what relates to the room's events: who is in
 // it, or everyone while it is world-readable. To those who have left, an edit or an answer would
@@ -96,12 +91,7 @@ func (s *Server) ignored(ctx context.Context, userID string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []string
-	gjson.GetBytes(content, "ignored_users").ForEach(func(id, _ gjson.Result) bool {
-		list = append(list, id.Str)
-		return len(list) < maxIgnored
-	})
-	return list, nil
+	return IgnoredUsers(userID, content), nil
 }
 
 // addThreads adds the threads, and returns their newest events, which may have been edited.

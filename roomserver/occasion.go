@@ -1,7 +1,6 @@
 package roomserver
 
 import (
-	"bytes"
 	"context"
 
 	"github.com/tidwall/gjson"
@@ -99,14 +98,10 @@ func (b *builder) occasion(e *storage.Event) Occasion {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#threading
 func ThreadOf(e *storage.Event) string {
-	if !bytes.Contains(e.JSON, []byte(`"m.thread"`)) {
-		return ""
+	if r, ok := e.Relation(); ok && r.Type == "m.thread" {
+		return r.EventID
 	}
-	relation := gjson.GetBytes(e.JSON, `content.m\.relates_to`)
-	if relation.Get("rel_type").Str != "m.thread" {
-		return ""
-	}
-	return relation.Get("event_id").Str
+	return ""
 }
 
 // maxIgnored bounds the users whom one user can ignore.

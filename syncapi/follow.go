@@ -136,17 +136,11 @@ func (r *room) redact(redacted *storage.Event) {
 			shown := *redacted
 			shown.Place = old.event.Place
 			r.recount(old)
-<<<<<<< HEAD
 			tail[i] = newEntry(&shown, nil, nil)
+			tail[i].related.Store(old.related.Load())
 		case old.event.ReplacesNID:
 			tail[i] = newEntry(old.event, old.highlights, old.exceptions)
-=======
-			tail[i] = newEntry(&shown, nil)
 			tail[i].related.Store(old.related.Load())
-		case old.event.ReplacesNID:
-			tail[i] = newEntry(old.event, old.highlights)
-			tail[i].related.Store(old.related.Load())
->>>>>>> b90b49f (relations: reactions, edits and threads are found, bundled and listed)
 		}
 	}
 	r.tail = tail

@@ -100,12 +100,8 @@ type entry struct {
 	rendered atomic.Pointer[roomserver.Rendered]
 }
 
-<<<<<<< HEAD
 func newEntry(e *storage.Event, highlights []string, exceptions []storage.Exception) *entry {
-	return &entry{event: e, highlights: highlights, exceptions: exceptions, thread: roomserver.ThreadOf(e)}
-=======
-func newEntry(e *storage.Event, highlights []string) *entry {
-	n := &entry{event: e, highlights: highlights}
+	n := &entry{event: e, highlights: highlights, exceptions: exceptions}
 	if r, ok := e.Relation(); ok {
 		if n.parent = r.EventID; r.Type == "m.thread" {
 			n.thread = r.EventID
@@ -131,7 +127,6 @@ func (r *room) relate(entries []*entry) {
 			e.related.Store(true)
 		}
 	}
->>>>>>> b90b49f (relations: reactions, edits and threads are found, bundled and listed)
 }
 
 // firstAfter is the index of the tail's first event after the position.

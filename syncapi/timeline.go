@@ -148,13 +148,9 @@ func (q *request) readOlder(ctx context.Context, s *roomShot, from storage.Posit
 				slices.Reverse(kept)
 				return kept, true, nil
 			}
-<<<<<<< HEAD
-			kept = append(kept, newEntry(e, nil, nil))
-=======
-			older := newEntry(e, nil)
+			older := newEntry(e, nil, nil)
 			older.related.Store(true) // for all that is known here
 			kept = append(kept, older)
->>>>>>> b90b49f (relations: reactions, edits and threads are found, bundled and listed)
 		}
 		read += len(events)
 		if len(events) < n {
