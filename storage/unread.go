@@ -30,19 +30,25 @@ func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, ign
 				(SELECT min(position) FROM events WHERE room_nid = w.nid AND type = 'm.room.member' AND state_key = $2
 					AND position IS NOT NULL)) AS position
 		) AS r
+		CROSS JOIN LATERAL ( -- most rooms have neither, and are spared a look per event
+			SELECT EXISTS (SELECT FROM push_exceptions WHERE room_nid = w.nid AND user_id = $2 AND position > r.position) AS exceptions,
+				EXISTS (SELECT FROM highlights WHERE room_nid = w.nid AND user_id IN ($2, '') AND position > r.position) AS highlights
+			OFFSET 0
+		) AS any_of
 		CROSS JOIN LATERAL (
 			SELECT recent.*, max(position) FILTER (WHERE sender = $2) OVER (PARTITION BY thread) AS own FROM (
 				SELECT l.position, sender,
-					redacted_by IS NULL AND coalesce(x.notifies, l.notifies OR h.found) AS notifies,
-					redacted_by IS NULL AND coalesce(x.highlights, h.found) AS highlight,
+					redacted_by IS NULL AND coalesce(x.notifies, l.notifies OR h.found IS NOT NULL) AS notifies,
+					redacted_by IS NULL AND coalesce(x.highlights, h.found IS NOT NULL) AS highlight,
 					CASE WHEN json LIKE '%"m.thread"%' AND json::json#>>'{content,m.relates_to,rel_type}' = 'm.thread'
 						THEN coalesce(json::json#>>'{content,m.relates_to,event_id}', '') ELSE '' END AS thread
 				FROM (SELECT position, sender, notifies, redacted_by, json FROM events
 					WHERE room_nid = w.nid AND position > r.position AND position <= $3 AND flags & 6 = 0
 					ORDER BY position DESC LIMIT $5) AS l
-				LEFT JOIN push_exceptions x ON x.room_nid = w.nid AND x.user_id = $2 AND x.position = l.position
-				CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM highlights
-					WHERE room_nid = w.nid AND user_id IN ($2, '') AND position = l.position) AS found) AS h
+				LEFT JOIN LATERAL (SELECT notifies, highlights FROM push_exceptions
+					WHERE any_of.exceptions AND room_nid = w.nid AND user_id = $2 AND position = l.position) AS x ON true
+				LEFT JOIN LATERAL (SELECT true AS found FROM highlights
+					WHERE any_of.highlights AND room_nid = w.nid AND user_id IN ($2, '') AND position = l.position LIMIT 1) AS h ON true
 			) AS recent
 		) AS e
 		LEFT JOIN LATERAL (
