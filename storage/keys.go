@@ -149,23 +149,33 @@ func (k *keyCounts) changed(userID, deviceID string) {
 	k.known.Remove([2]string{userID, deviceID})
 }
 
+func (k *keyCounts) get(userID, deviceID string) (c KeyCounts, generation uint64, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c, ok = k.known.Get([2]string{userID, deviceID})
+	return c, k.generation, ok
+}
+
 // GetKeyCounts counts a device's keys.
 func (db *DB) GetKeyCounts(ctx context.Context, userID, deviceID string) (KeyCounts, error) {
-	k := db.keyCounts
-	k.mu.Lock()
-	c, ok := k.known.Get([2]string{userID, deviceID})
-	generation := k.generation
-	k.mu.Unlock()
+	c, generation, ok := db.keyCounts.get(userID, deviceID)
 	if ok {
 		return c, nil
 	}
 	c, err := db.countKeys(ctx, userID, deviceID)
+	k := db.keyCounts
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if err == nil && generation == k.generation {
 		k.known.Add([2]string{userID, deviceID}, c)
 	}
 	return c, err
+}
+
+// KnownKeyCounts counts a device's keys if that needs no look into the database.
+func (db *DB) KnownKeyCounts(userID, deviceID string) (KeyCounts, bool) {
+	c, _, ok := db.keyCounts.get(userID, deviceID)
+	return c, ok
 }
 
 func (db *DB) countKeys(ctx context.Context, userID, deviceID string) (c KeyCounts, err error) {

@@ -179,7 +179,7 @@ func (q *request) answer(r *http.Request) (_ any, err error) {
 			}
 		}
 		if mayPark && left > parkAfter && q.u.quietFor(q.now) > parkAfter {
-			if parked, err = q.u.park(r, w, until); parked {
+			if parked, err = q.park(r, w, until); parked {
 				return nil, err
 			}
 			mayPark = false

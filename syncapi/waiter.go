@@ -68,8 +68,9 @@ func (u *user) wakeUp() {
 
 // park has the request wait without a goroutine; it reports false if that can't
 // be. What happened in the meantime isn't missed: it has it resumed at once.
-func (u *user) park(r *http.Request, w *waiter, until time.Time) (bool, error) {
-	parked, err := httpapi.Park(r, until, func() { u.release(w) })
+func (q *request) park(r *http.Request, w *waiter, until time.Time) (bool, error) {
+	u := q.u
+	parked, err := httpapi.Park(r, httpapi.Wait{Until: until, Expired: q.nothingNew, Ended: func() { u.release(w) }})
 	if err == nil {
 		return false, nil
 	}
@@ -81,4 +82,18 @@ func (u *user) park(r *http.Request, w *waiter, until time.Time) (bool, error) {
 		parked.Resume()
 	}
 	return true, err
+}
+
+// nothingNew is the answer to a request whose time is up without news; nil if there
+// are any, or if memory doesn't know all of the answer.
+func (q *request) nothingNew() []byte {
+	m := q.quiet()
+	if m == nil {
+		return nil
+	}
+	counts, ok := q.api.db.KnownKeyCounts(q.u.id, q.requester.DeviceID)
+	if !ok {
+		return nil
+	}
+	return q.finish(nil, m, counts)
 }

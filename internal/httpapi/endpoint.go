@@ -21,6 +21,7 @@ func (s *Server) endpoint(template string, route Route) http.Handler {
 	}
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w := rw.(*response)
+		w.metrics = m
 		start := time.Now()
 		inFlight.Inc()
 		parked := false

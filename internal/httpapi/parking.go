@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +26,10 @@ const (
 	// hangUpCheck is how often, in multiples of dueEvery, parked connections are looked
 	// at for clients that went away.
 	hangUpCheck = 20
+	// answerWithin is how long the socket of a parked connection may take for an answer.
+	answerWithin = 10 * time.Millisecond
+	// nextRequestWithin is how long a connection may be idle after such an answer.
+	nextRequestWithin = 2 * time.Minute
 )
 
 // Parking holds connections whose requests wait. A waiting handler costs a
@@ -115,7 +120,9 @@ func (p *Parking) watch() {
 			return
 		}
 		for _, k := range p.takeDue(now) {
-			k.resume(now)
+			if !k.expire() {
+				k.resume(now)
+			}
 		}
 		if n%hangUpCheck != 0 {
 			continue
@@ -179,11 +186,22 @@ func (p *Parking) ConnContext(ctx context.Context, c net.Conn) context.Context {
 }
 
 // resumedConn is a connection that was parked: it first gives the request that
-// waited, then what the client sends.
+// waited, unless that has been answered, then what the client sends.
 type resumedConn struct {
 	net.Conn
 	replay []byte
 	until  time.Time // zero once the request was taken
+	// answered is whether the client hasn't asked for anything yet since its answer.
+	answered bool
+}
+
+// SetReadDeadline gives a client that was answered as long for its next request as
+// any other, though the http.Server takes it for one that has just connected.
+func (c *resumedConn) SetReadDeadline(t time.Time) error {
+	if c.answered && !t.IsZero() {
+		c.answered, t = false, t.Add(nextRequestWithin)
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *resumedConn) Read(b []byte) (int, error) {
@@ -215,20 +233,34 @@ func ResumedUntil(r *http.Request) time.Time {
 	return time.Time{}
 }
 
+// Wait is what a parked request waits for.
+type Wait struct {
+	// Until is when the request is answered at the latest.
+	Until time.Time
+	// Expired, if set, is called at Until and returns the JSON with which the request is
+	// to be answered then; nil has it begin anew. It must not block.
+	Expired func() []byte
+	// Ended is called when the request no longer waits.
+	Ended func()
+}
+
 // Parked is a request that waits without a goroutine.
 type Parked struct {
+	Wait
 	parking *Parking
 	conn    net.Conn
-	replay  []byte
-	until   time.Time
-	ended   func()
+	// rest is what the client has sent after the request.
+	request, rest []byte
+	since         time.Time
+	metrics       *routeMetrics
 }
 
 // Park takes the request from its handler, which must return at once with the
-// error that Park returns. The request begins anew when Resume is called or at
-// until; ended is called then, or when the client has gone away. Without an error
-// the request can't be parked, and the handler has to wait by itself.
-func Park(r *http.Request, until time.Time, ended func()) (*Parked, error) {
+// error that Park returns. The request begins anew when Resume is called, and is
+// answered or begins anew when its time is up; it ends as well when the client has
+// gone away. Without an error the request can't be parked, and the handler has to
+// wait by itself.
+func Park(r *http.Request, wait Wait) (*Parked, error) {
 	w, ok := r.Context().Value(requestKey{}).(*response)
 	if !ok || r.ProtoMajor != 1 || r.Method != http.MethodGet || r.ContentLength != 0 || len(r.TransferEncoding) > 0 || r.Close {
 		return nil, nil
@@ -237,22 +269,22 @@ func Park(r *http.Request, until time.Time, ended func()) (*Parked, error) {
 	if !ok {
 		return nil, nil
 	}
-	replay := replayOf(r)
-	if len(replay) > maxReplay {
+	request := requestText(r)
+	if len(request) > maxReplay {
 		return nil, nil
 	}
 	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil
 	}
+	k := &Parked{Wait: wait, parking: at.parking, conn: conn, request: request, since: time.Now(), metrics: w.metrics}
 	if n := rw.Reader.Buffered(); n > 0 { // the client has sent its next request already
 		rest, _ := rw.Reader.Peek(n)
-		replay = append(replay, rest...)
+		k.rest = bytes.Clone(rest)
 	}
 	if resumed, ok := conn.(*resumedConn); ok {
-		conn, replay = resumed.Conn, append(replay, resumed.replay...)
+		k.conn, k.rest = resumed.Conn, append(k.rest, resumed.replay...)
 	}
-	k := &Parked{parking: at.parking, conn: conn, replay: replay, until: until, ended: ended}
 	p := at.parking
 	p.add(k)
 	select {
@@ -263,8 +295,8 @@ func Park(r *http.Request, until time.Time, ended func()) (*Parked, error) {
 	return k, errParked
 }
 
-// replayOf writes a request without a body as the client sent it.
-func replayOf(r *http.Request) []byte {
+// requestText writes a request without a body as the client sent it.
+func requestText(r *http.Request) []byte {
 	var b bytes.Buffer
 	io.WriteString(&b, r.Method+" "+r.RequestURI+" HTTP/1.1\r\nHost: "+r.Host+"\r\n")
 	r.Header.Write(&b)
@@ -276,7 +308,7 @@ func (p *Parking) add(k *Parked) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.parked[k] = struct{}{}
-	slot := slotOf(k.until)
+	slot := slotOf(k.Until)
 	if p.due[slot] == nil {
 		p.due[slot] = map[*Parked]struct{}{}
 	}
@@ -291,7 +323,7 @@ func (p *Parking) remove(k *Parked) bool {
 		return false
 	}
 	delete(p.parked, k)
-	slot := slotOf(k.until)
+	slot := slotOf(k.Until)
 	if delete(p.due[slot], k); len(p.due[slot]) == 0 {
 		delete(p.due, slot)
 	}
@@ -304,19 +336,51 @@ func (k *Parked) take() bool {
 	if !k.parking.remove(k) {
 		return false
 	}
-	k.ended()
+	k.Ended()
 	return true
 }
 
 // Resume has the request begin anew. It may be called more than once.
-func (k *Parked) Resume() { k.resume(k.until) }
+func (k *Parked) Resume() { k.resume(k.Until) }
 
 func (k *Parked) resume(until time.Time) {
-	if !k.take() {
-		return
+	if k.take() {
+		k.giveBack(&resumedConn{Conn: k.conn, replay: append(k.request, k.rest...), until: until})
 	}
+}
+
+// expire answers a request whose time is up, unless it has to begin anew.
+func (k *Parked) expire() bool {
+	if k.Expired == nil {
+		return false
+	}
+	body := k.Expired()
+	if body == nil {
+		return false
+	}
+	if !k.take() {
+		return true
+	}
+	// Of a client that takes what it is sent the socket has room; the others are hung up on.
+	err := k.conn.SetWriteDeadline(time.Now().Add(answerWithin))
+	if err == nil {
+		_, err = k.conn.Write(appendAnswer(make([]byte, 0, 512), body))
+	}
+	if err == nil {
+		err = k.conn.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
+		k.conn.Close()
+		return true
+	}
+	k.metrics.observe(http.StatusOK, time.Since(k.since))
+	k.giveBack(&resumedConn{Conn: k.conn, replay: k.rest, answered: true})
+	return true
+}
+
+func (k *Parked) giveBack(c *resumedConn) {
 	select {
-	case k.parking.back <- &resumedConn{Conn: k.conn, replay: k.replay, until: until}:
+	case k.parking.back <- c:
 	case <-k.parking.closed:
 		k.conn.Close()
 	}
@@ -326,4 +390,23 @@ func (k *Parked) hangUp() {
 	if k.take() {
 		k.conn.Close()
 	}
+}
+
+// answerHead is how the answers of parked requests begin: with the headers that
+// every answer has.
+var answerHead = func() []byte {
+	h := http.Header{"Content-Type": jsonType}
+	setCORS(h)
+	var b bytes.Buffer
+	b.WriteString("HTTP/1.1 200 OK\r\n")
+	h.Write(&b)
+	return b.Bytes()
+}()
+
+// appendAnswer appends a whole answer to b.
+func appendAnswer(b, body []byte) []byte {
+	b = append(append(b, answerHead...), "Date: "...)
+	b = time.Now().UTC().AppendFormat(b, http.TimeFormat)
+	b = strconv.AppendInt(append(b, "\r\nContent-Length: "...), int64(len(body)), 10)
+	return append(append(b, "\r\n\r\n"...), body...)
 }

@@ -24,7 +24,11 @@ func parkingServer(t *testing.T) (addr string, parked chan *Parked, ended chan s
 		if err != nil {
 			return nil, err
 		}
-		k, err := Park(r, time.Now().Add(d), func() { ended <- struct{}{} })
+		wait := Wait{Until: time.Now().Add(d), Ended: func() { ended <- struct{}{} }}
+		if answer := r.URL.Query().Get("answer"); answer != "" {
+			wait.Expired = func() []byte { return []byte(answer) }
+		}
+		k, err := Park(r, wait)
 		parked <- k
 		return nil, err
 	}}})
@@ -80,7 +84,13 @@ func TestParkedRequests(t *testing.T) {
 	<-parked
 	p.ResumeAll()
 	hear(4)
-	if n := len(ended); n != 4 {
+	fmt.Fprint(c, `GET /wait?answer={"resumed":"5"}&for=600ms HTTP/1.1`+"\r\nHost: x\r\n\r\n")
+	ask(6, "600ms") // before the answer
+	<-parked
+	hear(5)
+	<-parked
+	hear(6)
+	if n := len(ended); n != 6 {
 		t.Errorf("told of the end of %d requests", n)
 	}
 }

@@ -21,6 +21,8 @@ type response struct {
 	http.ResponseWriter
 	server *Server
 	id     string
+	// metrics are those of the route that answers.
+	metrics *routeMetrics
 	// resumedUntil is until when the request was to wait, if it has been parked.
 	resumedUntil time.Time
 	status       int // 0 until the header is sent
