@@ -34,17 +34,13 @@ type world struct {
 func newWorld(t testing.TB, change func(*Options)) *world {
 	t.Helper()
 	w := &world{t: t, db: testDB(t)}
-	_, key, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	passwords, err := password.New(4)
 	if err != nil {
 		t.Fatal(err)
 	}
 	o := Options{
 		DB:                  w.db,
-		Rooms:               roomserver.New(roomserver.Options{DB: w.db, ServerName: "test.local", KeyID: "ed25519:a", PrivateKey: key, CacheBytes: 16 << 20}),
+		Rooms:               testRooms(t, w.db),
 		Passwords:           passwords,
 		RegistrationEnabled: true,
 	}
@@ -70,6 +66,14 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 		w.api.Close()
 	})
 	return w
+}
+
+func testRooms(t testing.TB, db *storage.DB) *roomserver.Server {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return roomserver.New(roomserver.Options{DB: db, ServerName: "test.local", KeyID: "ed25519:a", PrivateKey: key, CacheBytes: 16 << 20})
 }
 
 type object = map[string]any
