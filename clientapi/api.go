@@ -60,6 +60,7 @@ type API struct {
 	sightings  *sightings
 	auth       *interactiveAuth
 	nonces     *nonces
+	walks      hierarchyWalks
 	// logins limits password checks by account; nil doesn't.
 	logins *httpapi.Limiter
 }
@@ -78,6 +79,7 @@ func New(o Options) *API {
 		sightings: newSightings(o.DB, o.Logger),
 		auth:      newInteractiveAuth(),
 		nonces:    newNonces(),
+		walks:     newHierarchyWalks(),
 	}
 	if o.LoginLimit.Burst > 0 {
 		a.logins = httpapi.NewLimiter(o.LoginLimit)
@@ -102,6 +104,7 @@ func (a *API) Seen(u *httpapi.Requester, ip, userAgent string) {
 func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/client/v3", "/_matrix/client/r0"}, slices.Concat(a.roomRoutes(), a.sessionRoutes(), a.keyRoutes(), a.keyBackupRoutes()))
 	s.Register([]string{"/_matrix/client/v1", "/_matrix/client/unstable"}, a.relationRoutes())
+	a.registerFinding(s)
 	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.landingRoutes()))
 }
 

@@ -20,6 +20,9 @@ type Federation struct {
 	Invite func(ctx context.Context, r roomserver.MembershipRequest) error
 	// ResolveAlias asks the alias's own server.
 	ResolveAlias func(ctx context.Context, alias string) (roomID string, servers []string, err error)
+	// AskSpace has other servers describe a room, and its children if it is a space;
+	// nil if none does.
+	AskSpace func(ctx context.Context, roomID string, via []string, suggestedOnly bool) *roomserver.Space
 }
 
 // maxVia bounds the servers that a client may name to join by.

@@ -40,6 +40,7 @@ type API struct {
 	sender     *sender
 	joining    joining
 	joins      chan struct{} // holds one for each room that is being handed over
+	spaces     *spaces
 }
 
 // New returns the API.
@@ -48,7 +49,7 @@ func New(o Options) *API {
 		o.Logger = slog.Default()
 	}
 	a := &API{o: o, db: o.DB, rooms: o.Rooms, client: o.Client, log: o.Logger, serverName: o.Rooms.ServerName()}
-	a.sender = newSender(a)
+	a.sender, a.spaces = newSender(a), newSpaces()
 	a.joins = make(chan struct{}, maxJoins)
 	if o.RateLimit.Burst > 0 {
 		a.limiter = httpapi.NewLimiter(o.RateLimit)
@@ -59,7 +60,7 @@ func New(o Options) *API {
 // Register adds the API's routes to a server.
 func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.eventRoutes(), a.historyRoutes(), a.stateRoutes(),
-		a.deviceRoutes(), a.queryRoutes(), a.directoryRoutes(), a.versionRoutes(), a.transactionRoutes(), a.membershipRoutes(1), a.inviteRoutes(1)))
+		a.deviceRoutes(), a.queryRoutes(), a.directoryRoutes(), a.versionRoutes(), a.transactionRoutes(), a.hierarchyRoutes(), a.membershipRoutes(1), a.inviteRoutes(1)))
 	s.Register([]string{"/_matrix/federation/v2"}, slices.Concat(a.membershipRoutes(2), a.inviteRoutes(2)))
 	s.Register([]string{"/_matrix/key/v2"}, a.keyRoutes())
 	s.Register([]string{""}, a.wellKnownRoutes())

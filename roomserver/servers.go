@@ -140,3 +140,9 @@ func (sv *ServerVisibility) CanSee(e *storage.Event) bool {
 	}
 	return e.Type == "m.room.member" && e.IsState() && userid.Domain(*e.StateKey) == sv.server
 }
+
+// isInvited reports whether one of the server's users is invited, and none in the room.
+func (sv *ServerVisibility) isInvited() bool {
+	list := sv.vis.memberships
+	return len(list) > 0 && list[len(list)-1].Value == "invite"
+}

@@ -102,3 +102,15 @@ func (db *DB) StateAt(ctx context.Context, snapshot int64) (StateMap, error) {
 	}
 	return b.Map(), nil
 }
+
+// StateOfType returns the numbers of up to limit events of the type in the room's
+// current state.
+func (db *DB) StateOfType(ctx context.Context, room int64, eventType string, limit int) ([]int64, error) {
+	rows, err := db.query(ctx, `SELECT event_nid FROM current_state WHERE room_nid = $1 AND type = $2 ORDER BY state_key LIMIT $3`,
+		room, eventType, limit)
+	list, err := collect(rows, err, func(r *sql.Rows) (nid int64, err error) { return nid, r.Scan(&nid) })
+	if err != nil {
+		return nil, fmt.Errorf("reading the %s of a room: %w", eventType, err)
+	}
+	return list, nil
+}

@@ -57,7 +57,7 @@ func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *stor
 		PublicAddress: cfg.Federation.PublicAddress, Version: versionName(), Logger: s.log,
 	})
 	f.Register(api)
-	*users = clientapi.Federation{Join: f.Join, Leave: f.Leave, Invite: f.Invite, ResolveAlias: f.ResolveAlias}
+	*users = clientapi.Federation{Join: f.Join, Leave: f.Leave, Invite: f.Invite, ResolveAlias: f.ResolveAlias, AskSpace: f.AskSpace}
 	s.closers = append(s.closers, func() error { f.StopSending(); return nil })
 	return f.StartSending(ctx)
 }

@@ -73,6 +73,7 @@ func TestVisibility(t *testing.T) {
 				h.checkRelations(t, p)
 				h.checkSync(t, p)
 				h.checkState(t, p)
+				h.checkFound(t, p)
 			})
 		}
 	}

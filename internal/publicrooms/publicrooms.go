@@ -46,23 +46,9 @@ func FromURL(r *http.Request) (*Query, error) {
 	return q, nil
 }
 
-// room is a room as the directory shows it.
-type room struct {
-	RoomID         string `json:"room_id"`
-	Name           string `json:"name,omitempty"`
-	Topic          string `json:"topic,omitempty"`
-	CanonicalAlias string `json:"canonical_alias,omitempty"`
-	AvatarURL      string `json:"avatar_url,omitempty"`
-	JoinRule       string `json:"join_rule,omitempty"`
-	RoomType       string `json:"room_type,omitempty"`
-	JoinedMembers  int    `json:"num_joined_members"`
-	WorldReadable  bool   `json:"world_readable"`
-	GuestCanJoin   bool   `json:"guest_can_join"`
-}
-
 // page is an answer.
 type page struct {
-	Chunk []room `json:"chunk"`
+	Chunk []Room `json:"chunk"`
 	Total int    `json:"total_room_count_estimate"`
 	Next  string `json:"next_batch,omitempty"`
 	Prev  string `json:"prev_batch,omitempty"`
@@ -79,13 +65,9 @@ func Find(ctx context.Context, db *storage.DB, q *Query) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	answer := page{Chunk: make([]room, 0, len(found)), Total: total}
+	answer := page{Chunk: make([]Room, 0, len(found)), Total: total}
 	for _, p := range found {
-		answer.Chunk = append(answer.Chunk, room{
-			RoomID: p.RoomID, Name: p.Name, Topic: p.Topic, CanonicalAlias: p.CanonicalAlias, AvatarURL: p.AvatarURL,
-			JoinRule: p.JoinRule, RoomType: p.RoomType, JoinedMembers: p.JoinedMembers,
-			WorldReadable: p.HistoryVisibility == "world_readable", GuestCanJoin: p.GuestCanJoin,
-		})
+		answer.Chunk = append(answer.Chunk, NewRoom(p.RoomID, &p.RoomSummary))
 	}
 	if next := d.Offset + len(found); len(found) > 0 && next < total {
 		answer.Next = token(next)

@@ -1,0 +1,50 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+)
+
+// checkFound asks the paths by which rooms, and what was said in them, are found.
+func (h *hall) checkFound(t *testing.T, p *person) {
+	t.Helper()
+	h.checkDescription(t, p)
+	h.checkTimes(t, p)
+}
+
+// checkDescription: who may enter the room, or look into it, is told what it is.
+func (h *hall) checkDescription(t *testing.T, p *person) {
+	t.Helper()
+	summary := "/_matrix/client/v1/room_summary/" + url.PathEscape(h.id)
+	hierarchy := "/_matrix/client/v1/rooms/" + url.PathEscape(h.id) + "/hierarchy"
+	if inside := !p.away && p.name != "stranger"; !inside && h.visibility != "world_readable" {
+		p.user.refused(t, http.StatusNotFound, "M_NOT_FOUND", "GET", summary, nil)
+		p.user.refused(t, http.StatusForbidden, "M_FORBIDDEN", "GET", hierarchy, nil)
+		return
+	}
+	for name, r := range map[string]string{"room_summary": p.user.ok(t, "GET", summary, nil).Get("topic").String(),
+		"hierarchy": p.user.ok(t, "GET", hierarchy, nil).Get("rooms.0.topic").String()} {
+		if r != "new" {
+			t.Errorf("/%s shows the topic %q", name, r)
+		}
+	}
+}
+
+// checkTimes: the newest event and the oldest one are among those that are shown.
+func (h *hall) checkTimes(t *testing.T, p *person) {
+	t.Helper()
+	for dir, ts := range map[string]int64{"b": time.Now().Add(time.Hour).UnixMilli(), "f": 0} {
+		path := fmt.Sprintf("/_matrix/client/v1/rooms/%s/timestamp_to_event?dir=%s&ts=%d", url.PathEscape(h.id), dir, ts)
+		if h.closed(p) {
+			p.user.refused(t, http.StatusForbidden, "M_FORBIDDEN", "GET", path, nil)
+			continue
+		}
+		found := p.user.ok(t, "GET", path, nil).Get("event_id").String()
+		if event := p.user.do(t, "GET", inRoom(h.id, "event/"+url.PathEscape(found)), nil); event.status != http.StatusOK {
+			t.Errorf("/timestamp_to_event finds what isn't shown: %s", event)
+		}
+	}
+}
