@@ -79,6 +79,7 @@ func (a *API) postCreateRoom(r *http.Request, u *httpapi.Requester) (any, error)
 	if err != nil {
 		return nil, err
 	}
+	a.carryOver(r.Context(), roomID, u.UserID)
 	a.inviteOthers(r, roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Membership: "invite"}, others, body.IsDirect)
 	return map[string]string{"room_id": roomID}, nil
 }

@@ -129,11 +129,18 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 		return nil, err
 	}
 	m := roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Target: u.UserID, Membership: membership, Reason: body.Reason}
+	joined, err := a.hasJoined(r.Context(), roomID, u.UserID)
+	if err != nil {
+		return nil, err
+	}
 	remote, err := a.rooms.Remote(r.Context(), roomID)
 	if err == nil && remote && a.o.Federation != nil {
 		err = a.enterRemote(r, m, append(via, servers...))
 	} else if err == nil {
 		_, err = a.rooms.SetMembership(r.Context(), m)
+	}
+	if err == nil && membership == "join" && !joined {
+		a.carryOver(r.Context(), roomID, u.UserID)
 	}
 	return map[string]string{"room_id": roomID}, err
 }

@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -55,7 +56,7 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 		}
 	}
 	if n.Type == "m.room.create" && b.head.state.Len() > 0 {
-		return nil, httpapi.Forbidden("The room has been created already")
+		return nil, httpapi.InvalidParam("The room has been created already")
 	}
 	if b.isPlain(&n) {
 		return b.addPlain(n)
@@ -216,6 +217,16 @@ func (b *builder) statePDU(t storage.StateTuple) (gomatrixserverlib.PDU, error) 
 	}
 	b.rm.keepPDU(e.NID, pduRef{t, pdu})
 	return pdu, nil
+}
+
+// stateContent returns the content of a piece of state with an empty key, nil if there
+// is none.
+func (b *builder) stateContent(eventType string) (json.RawMessage, error) {
+	pdu, err := b.statePDU(storage.StateTuple{Type: eventType})
+	if err != nil || pdu == nil {
+		return nil, err
+	}
+	return pdu.Content(), nil
 }
 
 // maxPDUs bounds the parsed events a room keeps.

@@ -49,9 +49,9 @@ func (s *Server) CreateRoom(ctx context.Context, r CreateRoomRequest) (string, e
 	if r.Version == "" {
 		r.Version = s.o.DefaultRoomVersion
 	}
-	version, err := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(r.Version))
-	if err != nil || !version.Stable() {
-		return "", httpapi.New(http.StatusBadRequest, "M_UNSUPPORTED_ROOM_VERSION", "Room version %q isn't supported", r.Version)
+	version, err := stableVersion(r.Version)
+	if err != nil {
+		return "", err
 	}
 	if _, ok := presets[r.Preset]; !ok {
 		return "", httpapi.BadJSON("%q is no preset", r.Preset)
@@ -161,13 +161,17 @@ func (s *Server) addInvites(ctx context.Context, r *CreateRoomRequest, events []
 	return events, nil
 }
 
+// creatorsTombstone is the level that upgrading a room takes from room version 12 on,
+// unless it is set otherwise: creators have it, and nobody else does.
+const creatorsTombstone = 150
+
 // powerLevels are a new room's levels. From room version 12 on creators stand
 // above all levels and may not be listed, and upgrading a room is theirs alone.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom
 func (r *CreateRoomRequest) powerLevels(v gomatrixserverlib.IRoomVersion) map[string]any {
 	users := map[string]any{}
-	tombstone := 150
+	tombstone := creatorsTombstone
 	if !v.PrivilegedCreators() {
 		tombstone = 100
 		users[r.Creator] = 100

@@ -43,9 +43,9 @@ func (s *Server) NewRoom(ctx context.Context, r NewRoomRequest) (string, error) 
 	if r.Version == "" {
 		r.Version = s.o.DefaultRoomVersion
 	}
-	version, err := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(r.Version))
-	if err != nil || !version.Stable() {
-		return "", httpapi.New(http.StatusBadRequest, "M_UNSUPPORTED_ROOM_VERSION", "Room version %q isn't supported", r.Version)
+	version, err := stableVersion(r.Version)
+	if err != nil {
+		return "", err
 	}
 	id, err := s.startRoom(ctx, version, "", func(b *builder) error {
 		b.change.Aliases, b.change.Publish = r.Aliases, r.Publish

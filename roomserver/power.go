@@ -88,6 +88,10 @@ func (p PowerLevels) Of(userID string) int64 {
 	return number(level, number(p.content.Get("users_default"), 0))
 }
 
+// Creators are those who made the room: from room version 12 on who stands above all
+// levels, before that who did while there were none.
+func (p PowerLevels) Creators() []string { return p.creators }
+
 // Action is the level for ban, kick, redact (50 by default) or invite (0).
 func (p PowerLevels) Action(name string) int64 {
 	fallback := int64(50)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 
 	"github.com/maypok86/otter/v2"
+	"golang.org/x/sync/singleflight"
 
 	"hearth/storage"
 )
@@ -48,6 +49,7 @@ type Server struct {
 	// histories is what Visibility reads, by room and user.
 	histories *otter.Cache[historyKey, *Visibility]
 	servers   *serverCaches
+	upgrading singleflight.Group
 	// newestRoom is the time of the newest create event; see createTime.
 	newestRoom atomic.Int64
 }

@@ -60,6 +60,9 @@ type RoomChange struct {
 	InviteStates []InviteState
 	// Publish puts the room into the directory.
 	Publish bool
+	// SuccessorNID, if not 0, is a room that the aliases and the place in the directory
+	// go to.
+	SuccessorNID int64
 	// Summary, if not nil, replaces the room's directory entry.
 	Summary *RoomSummary
 	// StateAfter is the room's state after the change, for followers.

@@ -61,7 +61,7 @@ func (p *plan) addRoom(t *Ticket) {
 		r.lastPos = p.positions
 	}
 	p.hasState = p.hasState || r.create || len(c.Snapshots)+len(c.State)+len(c.Memberships)+
-		len(c.Redactions)+len(c.Highlights)+len(c.Exceptions)+len(c.Aliases)+len(c.InviteStates) > 0 || c.Summary != nil || c.Publish
+		len(c.Redactions)+len(c.Highlights)+len(c.Exceptions)+len(c.Aliases)+len(c.InviteStates) > 0 || c.Summary != nil || c.Publish || c.SuccessorNID != 0
 }
 
 // onlyMessages reports whether one statement does it all.

@@ -242,12 +242,26 @@ func (w *batchWriter) writeDirectory(ctx context.Context, changes []*RoomChange)
 				return err
 			}
 		}
-		if !c.Publish {
-			continue
+		if c.Publish {
+			if err := w.exec(ctx, "publishing a room", `UPDATE room_summaries SET published = true WHERE room_nid = $1`, c.Room.NID); err != nil {
+				return err
+			}
 		}
-		if err := w.exec(ctx, "publishing a room", `UPDATE room_summaries SET published = true WHERE room_nid = $1`, c.Room.NID); err != nil {
-			return err
+		if c.SuccessorNID != 0 {
+			if err := w.moveDirectory(ctx, c.Room.NID, c.SuccessorNID); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// moveDirectory gives a room's aliases and its place in the directory to another.
+func (w *batchWriter) moveDirectory(ctx context.Context, from, to int64) error {
+	if err := w.exec(ctx, "moving aliases", `UPDATE room_aliases SET room_nid = $2 WHERE room_nid = $1`, from, to); err != nil {
+		return err
+	}
+	return w.exec(ctx, "moving a place in the directory", `
+		UPDATE room_summaries s SET published = s.room_nid = $2
+		WHERE s.room_nid IN ($1, $2) AND EXISTS (SELECT FROM room_summaries o WHERE o.room_nid = $1 AND o.published)`, from, to)
 }

@@ -1,0 +1,93 @@
+package clientapi
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+
+	"hearth/internal/httpapi"
+	"hearth/internal/userid"
+	"hearth/roomserver"
+)
+
+func (a *API) upgradeRoutes() []httpapi.Route {
+	return []httpapi.Route{
+		{Method: "POST", Path: "/rooms/{roomId}/upgrade", Rate: httpapi.RateJoin, Handle: a.postUpgrade},
+	}
+}
+
+// maxCreators bounds the creators of a room beside the one who makes it.
+const maxCreators = 50
+
+// postUpgrade answers POST /_matrix/client/v3/rooms/{roomId}/upgrade.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidupgrade
+func (a *API) postUpgrade(r *http.Request, u *httpapi.Requester) (any, error) {
+	var body struct {
+		NewVersion string   `json:"new_version"`
+		Creators   []string `json:"additional_creators"`
+	}
+	if err := httpapi.DecodeJSON(r, &body); err != nil {
+		return nil, err
+	}
+	if body.NewVersion == "" {
+		return nil, httpapi.MissingParam("new_version is missing")
+	}
+	if len(body.Creators) > maxCreators {
+		return nil, httpapi.InvalidParam("additional_creators names more than %d users", maxCreators)
+	}
+	for _, id := range body.Creators {
+		if _, _, ok := userid.Split(id); !ok {
+			return nil, httpapi.InvalidParam("%q is no user id", id)
+		}
+	}
+	slices.Sort(body.Creators)
+	q := roomserver.UpgradeRequest{RoomID: httpapi.Var(r, "roomId"), User: u.UserID, Version: body.NewVersion,
+		AdditionalCreators: slices.Compact(body.Creators)}
+	newRoom, err := a.rooms.Upgrade(r.Context(), q)
+	if err != nil {
+		return nil, err
+	}
+	a.carryOver(r.Context(), newRoom, u.UserID)
+	if err := a.inviteCreators(r, newRoom, u.UserID); err != nil {
+		return nil, err
+	}
+	return map[string]string{"replacement_room": newRoom}, nil
+}
+
+// inviteCreators invites the creators of a room that was just made, who could do all in it
+// but come in. The room stands whether or not that succeeds.
+func (a *API) inviteCreators(r *http.Request, roomID, by string) error {
+	v, err := a.rooms.View(r.Context(), roomID)
+	if err != nil {
+		return err
+	}
+	powers, err := a.rooms.PowerLevels(r.Context(), v)
+	if err != nil {
+		return err
+	}
+	var others []string
+	m := roomserver.MembershipRequest{RoomID: roomID, Sender: by, Membership: "invite"}
+	for _, m.Target = range powers.Creators() {
+		if m.Target == by {
+			continue
+		}
+		if userid.Domain(m.Target) != a.serverName {
+			others = append(others, m.Target)
+		} else if _, err := a.rooms.SetMembership(r.Context(), m); err != nil {
+			a.log.Info("a room's creator wasn't invited", "room", roomID, "user", m.Target, "err", err)
+		}
+	}
+	a.inviteOthers(r, m, others, false)
+	return nil
+}
+
+// hasJoined reports whether the user is in the room.
+func (a *API) hasJoined(ctx context.Context, roomID, userID string) (bool, error) {
+	v, err := a.rooms.View(ctx, roomID)
+	if errors.Is(err, roomserver.ErrUnknownRoom) {
+		return false, nil
+	}
+	return err == nil && v.Membership(userID) == "join", err
+}
