@@ -16,47 +16,122 @@ func (b *builder) resolve(sets []storage.StateMap) (storage.StateMap, error) {
 	if len(sets) == 1 {
 		return sets[0], nil
 	}
-	events, err := b.eventsOf(sets)
+	unconflicted, conflicted := separate(sets)
+	events, err := b.conflictedEvents(conflicted)
 	if err != nil {
 		return nil, err
 	}
-	pdus := make(map[int64]gomatrixserverlib.PDU, len(events))
-	var all []*storage.Event
-	for nid, e := range events {
-		if pdus[nid], err = pduOf(b.rm.version, e); err != nil {
-			return nil, err
-		}
-		all = append(all, e)
+	if b.rm.version.StateResAlgorithm() == gomatrixserverlib.StateResV1 {
+		return b.resolveFirst(unconflicted, events)
 	}
-	auth, rejected, err := b.authOf(all)
-	if err != nil {
-		return nil, err
-	}
-	lists := make([][]gomatrixserverlib.PDU, len(sets))
-	for i, set := range sets {
-		for it := set.Iterator(); !it.Done(); {
-			_, entry, _ := it.Next()
-			lists[i] = append(lists[i], pdus[entry.EventNID])
-		}
-	}
-	resolved, err := gomatrixserverlib.ResolveConflictsNew(b.rm.version.Version(), lists, auth, userIDForSender,
-		func(id string) bool { return rejected[id] })
+	state, err := b.newResolver(unconflicted, conflicted, events).resolve()
 	if err != nil {
 		return nil, fmt.Errorf("resolving the state of %s: %w", b.head.row.ID, err)
 	}
-	byID := make(map[string]*storage.Event, len(all))
-	for _, e := range all {
-		byID[e.ID] = e
-	}
-	state := storage.NewStateMapBuilder()
-	for _, pdu := range resolved {
-		e := byID[pdu.EventID()]
-		if e == nil {
-			return nil, fmt.Errorf("resolving the state of %s: %s came of it, which is in none of the states", b.head.row.ID, pdu.EventID())
+	return state, nil
+}
+
+// conflictedEvents reads what the states don't agree on.
+func (b *builder) conflictedEvents(conflicted []map[int64]bool) (map[int64]*storage.Event, error) {
+	seen := map[int64]bool{}
+	var nids []int64
+	for _, set := range conflicted {
+		for nid := range set {
+			if !seen[nid] {
+				seen[nid] = true
+				nids = append(nids, nid)
+			}
 		}
-		state.Set(storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}, entryOf(e))
 	}
-	return state.Map(), nil
+	events, err := b.s.Events(b.ctx, nids)
+	if err == nil && len(events) != len(nids) {
+		err = fmt.Errorf("%d events of a state aren't stored", len(nids)-len(events))
+	}
+	return events, err
+}
+
+// resolveFirst is the algorithm of the first version of rooms.
+//
+// https://spec.matrix.org/v1.19/rooms/v1/#state-resolution
+func (b *builder) resolveFirst(unconflicted storage.StateMap, events map[int64]*storage.Event) (storage.StateMap, error) {
+	var pdus, auth []gomatrixserverlib.PDU
+	byID := make(map[string]*storage.Event, len(events))
+	byTuple := map[storage.StateTuple][]*storage.Event{}
+	for _, e := range events {
+		byID[e.ID] = e
+		byTuple[tupleOf(e)] = append(byTuple[tupleOf(e)], e)
+	}
+	state := unconflicted
+	for t, list := range byTuple {
+		if len(list) == 1 { // there only what is different is conflicted, not what is missing
+			state = state.Set(t, entryOf(list[0]))
+			continue
+		}
+		for _, e := range list {
+			pdu, err := pduOf(b.rm.version, e)
+			if err != nil {
+				return nil, err
+			}
+			pdus = append(pdus, pdu)
+		}
+	}
+	needed := gomatrixserverlib.StateNeededForAuth(pdus)
+	for _, t := range needed.Tuples() {
+		entry, ok := state.Get(storage.StateTuple{Type: t.EventType, StateKey: t.StateKey})
+		if !ok {
+			continue
+		}
+		e, err := b.s.event(b.ctx, entry.EventNID)
+		if err != nil {
+			return nil, err
+		}
+		pdu, err := pduOf(b.rm.version, e)
+		if err != nil {
+			return nil, err
+		}
+		auth = append(auth, pdu)
+	}
+	for _, pdu := range gomatrixserverlib.ResolveStateConflicts(pdus, auth, userIDForSender) {
+		e := byID[pdu.EventID()]
+		state = state.Set(tupleOf(e), entryOf(e))
+	}
+	return state, nil
+}
+
+func tupleOf(e *storage.Event) storage.StateTuple {
+	return storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}
+}
+
+// separate returns what all the states agree on, and the numbers of each one's other
+// events.
+func separate(sets []storage.StateMap) (unconflicted storage.StateMap, conflicted []map[int64]bool) {
+	unconflicted = sets[0]
+	conflicted = make([]map[int64]bool, len(sets))
+	for i := range sets {
+		conflicted[i] = map[int64]bool{}
+	}
+	for i, set := range sets {
+		for it := set.Iterator(); !it.Done(); {
+			t, entry, _ := it.Next()
+			if agree(sets, t, entry.EventNID) {
+				continue
+			}
+			conflicted[i][entry.EventNID] = true
+			if i == 0 {
+				unconflicted = unconflicted.Delete(t)
+			}
+		}
+	}
+	return unconflicted, conflicted
+}
+
+func agree(sets []storage.StateMap, t storage.StateTuple, nid int64) bool {
+	for _, set := range sets {
+		if entry, ok := set.Get(t); !ok || entry.EventNID != nid {
+			return false
+		}
+	}
+	return true
 }
 
 // distinct leaves out states that are equal to others.
@@ -87,46 +162,4 @@ func equal(a, b storage.StateMap) bool {
 		}
 	}
 	return true
-}
-
-// eventsOf reads every event of the states, by number.
-func (b *builder) eventsOf(sets []storage.StateMap) (map[int64]*storage.Event, error) {
-	seen := map[int64]bool{}
-	var nids []int64
-	for _, set := range sets {
-		for _, nid := range nidsOf(set) {
-			if !seen[nid] {
-				seen[nid] = true
-				nids = append(nids, nid)
-			}
-		}
-	}
-	events, err := b.s.Events(b.ctx, nids)
-	if err == nil && len(events) != len(nids) {
-		err = fmt.Errorf("%d events of a state aren't stored", len(nids)-len(events))
-	}
-	return events, err
-}
-
-// authOf are the events themselves and all that authorise them, and which of these
-// were rejected.
-func (b *builder) authOf(events []*storage.Event) (auth []gomatrixserverlib.PDU, rejected map[string]bool, err error) {
-	chain, err := b.s.AuthChainOf(b.ctx, b.rm.view.Load(), events)
-	if err != nil {
-		return nil, nil, err
-	}
-	rejected = map[string]bool{}
-	for _, list := range [][]*storage.Event{chain, events} {
-		for _, e := range list {
-			pdu, err := pduOf(b.rm.version, e)
-			if err != nil {
-				return nil, nil, err
-			}
-			auth = append(auth, pdu)
-			if e.Flags&storage.Rejected != 0 {
-				rejected[e.ID] = true
-			}
-		}
-	}
-	return auth, rejected, nil
 }
