@@ -23,6 +23,8 @@ type Options struct {
 	RateLimit httpapi.Limit
 	// PublicAddress is what /.well-known/matrix/server announces; "" for nothing.
 	PublicAddress string
+	// Media answers for media; nil doesn't.
+	Media *Media
 	// Version is the program's.
 	Version string
 	Logger  *slog.Logger
@@ -61,6 +63,7 @@ func New(o Options) *API {
 func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.eventRoutes(), a.historyRoutes(), a.stateRoutes(),
 		a.deviceRoutes(), a.queryRoutes(), a.directoryRoutes(), a.versionRoutes(), a.transactionRoutes(), a.hierarchyRoutes(), a.membershipRoutes(1), a.inviteRoutes(1)))
+	s.Register([]string{"/_matrix/federation/v1"}, a.mediaRoutes())
 	s.Register([]string{"/_matrix/federation/v2"}, slices.Concat(a.membershipRoutes(2), a.inviteRoutes(2)))
 	s.Register([]string{"/_matrix/key/v2"}, a.keyRoutes())
 	s.Register([]string{""}, a.wellKnownRoutes())

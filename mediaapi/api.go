@@ -1,6 +1,7 @@
 // Package mediaapi is the content repository: uploads, downloads and thumbnails.
 // It keeps files in a content-addressed store below the data directory, and what
-// mxc:// URIs mean in storage. It knows nothing of rooms.
+// mxc:// URIs mean in storage, and fetches other servers' media. It knows nothing of
+// rooms.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#content-repository
 package mediaapi
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/storage"
 )
@@ -26,7 +28,12 @@ type Options struct {
 	// MaxUploadSize bounds an upload, in bytes.
 	MaxUploadSize int64
 	ServerName    string
-	Logger        *slog.Logger
+	// Federation asks other servers for their media; nil without federation.
+	Federation *client.Client
+	// MaxRemoteSize bounds what is fetched of one media, in bytes, and RemoteCache what
+	// is kept of all.
+	MaxRemoteSize, RemoteCache int64
+	Logger                     *slog.Logger
 }
 
 // API serves the content repository. Close it before the database.
@@ -38,6 +45,9 @@ type API struct {
 	store         *store
 	thumbnails    *thumbnailer
 	arrivals      *arrivals
+	fetcher       *fetcher
+	accesses      accesses
+	cache         cacheSize
 	stop          context.CancelFunc
 	running       sync.WaitGroup
 }
@@ -61,15 +71,21 @@ func New(opts Options) (*API, error) {
 		store:         files,
 		thumbnails:    newThumbnailer(ctx, files),
 		arrivals:      newArrivals(),
+		fetcher:       newFetcher(ctx, &opts),
+		cache:         cacheSize{budget: opts.RemoteCache, full: make(chan struct{}, 1)},
 		stop:          cancel,
 	}
+	a.fetcher.keep = a.keepFetched
 	a.running.Go(func() { a.collectRegularly(ctx) })
+	a.running.Go(func() { a.makeRoomRegularly(ctx) })
+	a.running.Go(func() { a.recordAccesses(ctx) })
 	return a, nil
 }
 
 // Close stops what runs in the background and waits for it.
 func (a *API) Close() {
 	a.stop()
+	a.fetcher.close()
 	a.running.Wait()
 	a.thumbnails.wait()
 }

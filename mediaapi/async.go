@@ -38,6 +38,9 @@ func (a *API) postCreate(r *http.Request, u *httpapi.Requester) (any, error) {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixmediav3uploadservernamemediaid
 func (a *API) putUpload(r *http.Request, u *httpapi.Requester) (any, error) {
+	if httpapi.Var(r, "serverName") != a.serverName {
+		return nil, httpapi.NotFound("This server takes uploads for itself only")
+	}
 	m, err := a.lookUp(r)
 	if err != nil {
 		return nil, err

@@ -1,11 +1,14 @@
 package mediaapi
 
 import (
+	"bytes"
+	"io"
 	"mime"
-	"net/http"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"hearth/internal/httpapi"
 )
 
 // FuzzDisposition: any name that is accepted comes back unharmed, and no name
@@ -35,7 +38,7 @@ func FuzzContentType(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, claimed string) {
-		kept := uploadContentType(&http.Request{Header: http.Header{"Content-Type": {claimed}}})
+		kept := safeContentType(claimed)
 		if !printableASCII(kept) || len(kept) > maxContentType || !strings.Contains(kept, "/") {
 			t.Fatalf("%q", kept)
 		}
@@ -44,6 +47,26 @@ func FuzzContentType(f *testing.F) {
 			if !inlineTypes[strings.ToLower(strings.TrimSpace(main))] {
 				t.Fatalf("%q is inline", kept)
 			}
+		}
+	})
+}
+
+// FuzzParts: whatever another server answers, what is made of it is safe to keep.
+func FuzzParts(f *testing.F) {
+	const contentType = "multipart/mixed; boundary=b"
+	f.Add(contentType, []byte("--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: image/png\r\nContent-Disposition: inline; filename=\"a.png\"\r\n\r\nx\r\n--b--"))
+	f.Add(contentType, []byte("--b\r\n\r\n{}\r\n--b\r\nLocation: https://example.org/\r\n\r\n\r\n--b--"))
+	f.Add("multipart/mixed", []byte("--\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, contentType string, body []byte) {
+		content, _, err := splitParts(contentType, io.NopCloser(bytes.NewReader(body)))
+		if err != nil || content == nil {
+			return
+		}
+		if !printableASCII(content.contentType) || !httpapi.IsText(content.filename) || strings.ContainsAny(content.filename, `/\`) {
+			t.Fatalf("%q %q", content.contentType, content.filename)
+		}
+		if n, _ := io.Copy(io.Discard, content.body); n > int64(len(body)) {
+			t.Fatalf("%d bytes of %d", n, len(body))
 		}
 	})
 }

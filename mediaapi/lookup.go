@@ -1,11 +1,13 @@
 package mediaapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strconv"
 	"time"
 
+	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/storage"
 )
@@ -18,15 +20,12 @@ const (
 	maxWait = time.Minute
 )
 
-// lookUp returns the media that the request's path names, whether it has content
-// or not.
+// lookUp returns this server's media that the request's path names, whether it has
+// content or not.
 func (a *API) lookUp(r *http.Request) (*storage.Media, error) {
 	id := httpapi.Var(r, "mediaId")
 	if !validMediaID(id) {
 		return nil, httpapi.NotFound("This isn't a media id")
-	}
-	if httpapi.Var(r, "serverName") != a.serverName {
-		return nil, httpapi.NotFound("This server doesn't fetch media from other servers")
 	}
 	m, err := a.db.GetMedia(r.Context(), a.serverName, id)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -35,13 +34,51 @@ func (a *API) lookUp(r *http.Request) (*storage.Media, error) {
 	return m, err
 }
 
-// await returns the media that the request's path names once it has content,
-// waiting as long as the request's timeout_ms allows.
-func (a *API) await(r *http.Request) (*storage.Media, error) {
+// await returns the media of a server that the request's path names once it has
+// content, waiting as long as the request's timeout_ms allows.
+func (a *API) await(r *http.Request, origin string) (*storage.Media, error) {
 	wait, err := waitTime(r)
 	if err != nil {
 		return nil, err
 	}
+	if origin == a.serverName {
+		return a.awaitLocal(r, wait)
+	}
+	local, err := boolParam(r, "allow_remote", true)
+	if err != nil {
+		return nil, err
+	}
+	id := httpapi.Var(r, "mediaId")
+	if _, _, ok := client.SplitServerName(origin); !ok || !validMediaID(id) {
+		return nil, httpapi.NotFound("This isn't a media id")
+	}
+	return a.awaitRemote(r.Context(), origin, id, wait, local)
+}
+
+// awaitRemote returns another server's media, fetched now if need be and allowed.
+func (a *API) awaitRemote(ctx context.Context, origin, id string, wait time.Duration, mayFetch bool) (*storage.Media, error) {
+	m, err := a.db.GetMedia(ctx, origin, id)
+	if !errors.Is(err, storage.ErrNotFound) {
+		return m, err
+	}
+	if !mayFetch {
+		return nil, httpapi.NotFound("This media has not been fetched yet")
+	}
+	if err := a.fetcher.mayFetch(origin); err != nil {
+		return nil, err
+	}
+	if err := a.fetcher.fetch(ctx, origin, id, wait); err != nil {
+		return nil, err
+	}
+	m, err = a.db.GetMedia(ctx, origin, id)
+	if errors.Is(err, storage.ErrNotFound) { // it had to make room at once
+		return nil, httpapi.Unavailable(retryFetch, "The server has no room for this media")
+	}
+	return m, err
+}
+
+// awaitLocal returns this server's media once it has content.
+func (a *API) awaitLocal(r *http.Request, wait time.Duration) (*storage.Media, error) {
 	// Watching begins before the first look: content can't arrive in between.
 	arrived, stop := a.arrivals.watch(httpapi.Var(r, "mediaId"))
 	defer stop()
@@ -57,7 +94,7 @@ func (a *API) await(r *http.Request) (*storage.Media, error) {
 		case m.Expired:
 			return nil, httpapi.NotFound("This media was never uploaded")
 		case !waiting:
-			return nil, httpapi.New(http.StatusGatewayTimeout, "M_NOT_YET_UPLOADED", "This media has not been uploaded yet")
+			return nil, errNotYetUploaded()
 		}
 		// One last look after the wait, whatever ended it: another process may
 		// have received the upload.
@@ -69,6 +106,10 @@ func (a *API) await(r *http.Request) (*storage.Media, error) {
 			return nil, r.Context().Err()
 		}
 	}
+}
+
+func errNotYetUploaded() error {
+	return httpapi.New(http.StatusGatewayTimeout, "M_NOT_YET_UPLOADED", "This media has not been uploaded yet")
 }
 
 func waitTime(r *http.Request) (time.Duration, error) {

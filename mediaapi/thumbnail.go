@@ -20,15 +20,24 @@ const retryThumbnail = 2 * time.Second
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediathumbnailservernamemediaid
 func (a *API) getThumbnail(r *http.Request, _ *httpapi.Requester) (any, error) {
+	s, err := a.thumbnail(r, httpapi.Var(r, "serverName"))
+	if err != nil {
+		return nil, err
+	}
+	return s.reply(r), nil
+}
+
+// thumbnail opens the thumbnail that the request asks for of a server's media.
+func (a *API) thumbnail(r *http.Request, origin string) (*served, error) {
 	size, err := thumbnailSize(r)
 	if err != nil {
 		return nil, err
 	}
-	animated, err := boolParam(r, "animated")
+	animated, err := boolParam(r, "animated", false)
 	if err != nil {
 		return nil, err
 	}
-	m, err := a.await(r)
+	m, err := a.await(r, origin)
 	if err != nil {
 		return nil, err
 	}
@@ -41,9 +50,10 @@ func (a *API) getThumbnail(r *http.Request, _ *httpapi.Requester) (any, error) {
 	case errors.Is(err, errBusy):
 		return nil, httpapi.Unavailable(retryThumbnail, "The server is busy making other thumbnails")
 	case err != nil:
-		return nil, err
+		return nil, gone(err)
 	}
-	return s.reply(r), nil
+	a.accesses.add(m)
+	return s, nil
 }
 
 func thumbnailSize(r *http.Request) (s thumbnail.Size, err error) {
@@ -75,9 +85,11 @@ func sideParam(r *http.Request, name string) (int, error) {
 	return int(min(n, maxSide)), nil
 }
 
-func boolParam(r *http.Request, name string) (bool, error) {
+func boolParam(r *http.Request, name string, otherwise bool) (bool, error) {
 	switch r.URL.Query().Get(name) {
-	case "", "false":
+	case "":
+		return otherwise, nil
+	case "false":
 		return false, nil
 	case "true":
 		return true, nil

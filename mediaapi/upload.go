@@ -1,6 +1,7 @@
 package mediaapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"mime"
@@ -47,7 +48,7 @@ func (a *API) receive(r *http.Request, m *storage.Media) error {
 	if m.Filename, err = uploadFilename(r); err != nil {
 		return err
 	}
-	m.ContentType = uploadContentType(r)
+	m.ContentType = safeContentType(r.Header.Get("Content-Type"))
 	if r.ContentLength > a.maxUploadSize {
 		return a.tooLarge()
 	}
@@ -63,13 +64,18 @@ func (a *API) receive(r *http.Request, m *storage.Media) error {
 	if err != nil {
 		return err
 	}
-	m.SHA256 = file.hash[:]
 	if err := httpapi.SetReadDeadline(r, time.Time{}); err != nil {
 		file.discard()
 		return fmt.Errorf("lifting an upload's deadline: %w", err)
 	}
+	return a.keep(r.Context(), m, file)
+}
+
+// keep puts a received file in its place, durably, and m's hash into m.
+func (a *API) keep(ctx context.Context, m *storage.Media, file *received) error {
+	m.SHA256 = file.hash[:]
 	// The row first: a file without one would never be found again.
-	if err := a.db.AnnounceMediaFile(r.Context(), m.SHA256, file.size); err != nil {
+	if err := a.db.AnnounceMediaFile(ctx, m.SHA256, file.size); err != nil {
 		file.discard()
 		return err
 	}
@@ -106,10 +112,9 @@ func uploadFilename(r *http.Request) (string, error) {
 	return name, nil
 }
 
-// uploadContentType is the type that the uploader claims, as it was written.
-// One that no browser could make sense of is dropped, lest it be guessed at.
-func uploadContentType(r *http.Request) string {
-	claimed := r.Header.Get("Content-Type")
+// safeContentType is the type that a Content-Type claims, as it was written. One that
+// no browser could make sense of is dropped, lest it be guessed at.
+func safeContentType(claimed string) string {
 	if len(claimed) > maxContentType || !printableASCII(claimed) {
 		return unknownType
 	}

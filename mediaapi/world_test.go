@@ -3,6 +3,7 @@ package mediaapi
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"image"
 	"image/color"
@@ -25,16 +26,29 @@ import (
 // world is a content repository behind real HTTP, on a database of its own.
 type world struct {
 	t   testing.TB
+	dsn string
 	db  *storage.DB
 	dir string
+	o   Options
 	api *API
 	url string
 }
 
 func newWorld(t testing.TB, maxUploadSize int64) *world {
 	t.Helper()
-	w := &world{t: t, db: testenv.Open(t), dir: t.TempDir()}
-	api := w.open(maxUploadSize)
+	return newWorldWith(t, Options{MaxUploadSize: maxUploadSize})
+}
+
+// newWorldWith is newWorld with further options.
+func newWorldWith(t testing.TB, o Options) *world {
+	t.Helper()
+	w := &world{t: t, dsn: testenv.Database(t), dir: t.TempDir(), o: o}
+	var err error
+	if w.db, err = storage.Open(context.Background(), w.dsn, storage.Options{MaxConnections: 10}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.db.Close() })
+	api := w.open()
 	server := httpapi.NewServer(httpapi.Options{Authenticate: authenticate})
 	api.Register(server)
 	ts := httptest.NewServer(server)
@@ -46,9 +60,10 @@ func newWorld(t testing.TB, maxUploadSize int64) *world {
 	return w
 }
 
-func (w *world) open(maxUploadSize int64) *API {
+func (w *world) open() *API {
 	w.t.Helper()
-	api, err := New(Options{DB: w.db, DataDir: w.dir, MaxUploadSize: maxUploadSize, ServerName: "test.local"})
+	w.o.DB, w.o.DataDir, w.o.ServerName = w.db, w.dir, "test.local"
+	api, err := New(w.o)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -61,7 +76,7 @@ func (w *world) open(maxUploadSize int64) *API {
 func (w *world) restart() {
 	w.t.Helper()
 	w.api.Close()
-	w.open(w.api.maxUploadSize)
+	w.open()
 }
 
 // authenticate knows every user by a token that is their name.
@@ -185,4 +200,26 @@ func picture(t testing.TB, format string, width, height int) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// exec changes the database behind everybody's back.
+func (w *world) exec(statement string) {
+	w.t.Helper()
+	db, err := sql.Open("postgres", w.dsn)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statement); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) hash(origin, id string) []byte {
+	w.t.Helper()
+	m, err := w.db.GetMedia(w.t.Context(), origin, id)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return m.SHA256
 }

@@ -15,6 +15,7 @@ import (
 	"hearth/internal/config"
 	"hearth/internal/httpapi"
 	"hearth/internal/signingkey"
+	"hearth/mediaapi"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -36,15 +37,11 @@ func newFederationClient(ctx context.Context, cfg *config.Config, db *storage.DB
 
 // addFederation puts the server-server API beside the others. A reverse proxy may
 // pass it on from the clients' listener; its own listener serves nothing else.
-func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, key signingkey.Key, api *httpapi.Server, users *clientapi.Federation) error {
-	if !cfg.Federation.Enabled {
+func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, asker *client.Client, media *mediaapi.API, api *httpapi.Server, users *clientapi.Federation) error {
+	if asker == nil {
 		return nil
 	}
-	asker, err := newFederationClient(ctx, cfg, db, key, s.log)
-	if err != nil {
-		return err
-	}
-	s.closers = append(s.closers, func() error { asker.Close(); return nil })
+	var err error
 	if s.certificate, err = federationCertificate(cfg, s.log); err != nil {
 		return err
 	}
@@ -54,6 +51,7 @@ func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *stor
 	}
 	f := federationapi.New(federationapi.Options{
 		DB: db, Rooms: rooms, Client: asker, RateLimit: limit,
+		Media:         &federationapi.Media{Download: media.ServeDownload, Thumbnail: media.ServeThumbnail},
 		PublicAddress: cfg.Federation.PublicAddress, Version: versionName(), Logger: s.log,
 	})
 	f.Register(api)

@@ -12,13 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"hearth/clientapi"
+	federation "hearth/federationapi/client"
 	"hearth/internal/certificate"
 	"hearth/internal/config"
 	"hearth/internal/httpapi"
 	"hearth/internal/password"
 	"hearth/internal/postgres"
 	"hearth/internal/signingkey"
-	"hearth/mediaapi"
 	"hearth/push"
 	"hearth/roomserver"
 	"hearth/storage"
@@ -105,9 +105,14 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 		Version: versionName(), Logger: s.log,
 	})
 	s.closers = append(s.closers, func() error { client.Close(); return nil })
-	media, err := mediaapi.New(mediaapi.Options{
-		DB: db, DataDir: cfg.DataDir, MaxUploadSize: int64(cfg.Media.MaxUploadSize), ServerName: cfg.ServerName, Logger: s.log,
-	})
+	var asker *federation.Client // nil without federation
+	if cfg.Federation.Enabled {
+		if asker, err = newFederationClient(ctx, cfg, db, key, s.log); err != nil {
+			return err
+		}
+		s.closers = append(s.closers, func() error { asker.Close(); return nil })
+	}
+	media, err := newMedia(cfg, db, asker, s.log)
 	if err != nil {
 		return err
 	}
@@ -124,7 +129,7 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	s.sync.Register(api)
 	media.Register(api)
 	s.handler = api
-	if err := s.addFederation(ctx, cfg, db, rooms, key, api, others); err != nil {
+	if err := s.addFederation(ctx, cfg, db, rooms, asker, media, api, others); err != nil {
 		return err
 	}
 	s.metrics = metricsHandler(db)

@@ -44,15 +44,15 @@ type Options struct {
 
 // Client asks other homeservers. All methods are safe for concurrent use.
 type Client struct {
-	o         Options
-	db        *storage.DB
-	log       *slog.Logger
-	http      *http.Client // for servers, addressed by Target
-	wellKnown *http.Client // for names, as a browser would
-	targets   *cache[Target]
-	hosts     *cache[wellKnownAnswer]
-	finding   singleflight.Group
-	failures  *lru.Cache[string, storage.Destination]
+	o        Options
+	db       *storage.DB
+	log      *slog.Logger
+	http     *http.Client // for servers, addressed by Target
+	web      *http.Client // for names, as a browser would
+	targets  *cache[Target]
+	hosts    *cache[wellKnownAnswer]
+	finding  singleflight.Group
+	failures *lru.Cache[string, storage.Destination]
 	// wellKnownPort is where names are asked what they delegate to.
 	wellKnownPort string
 	// Keys are the keys of other servers, and of this one.
@@ -68,6 +68,8 @@ const (
 	maxConnections = 16
 	// maxRemembered bounds how many servers each cache remembers.
 	maxRemembered = 10_000
+	// maxRedirects bounds how often a page by name may lead to another.
+	maxRedirects = 10
 )
 
 // New returns a client. It writes its own key to the database, for the time after
@@ -108,7 +110,7 @@ func newClient(o Options) (*Client, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	c.wellKnown = c.newWellKnownClient()
+	c.web = c.newWebClient()
 	return c, nil
 }
 
@@ -118,7 +120,7 @@ func (c *Client) ServerName() string { return c.o.ServerName }
 // Close drops the idle connections.
 func (c *Client) Close() {
 	c.http.CloseIdleConnections()
-	c.wellKnown.CloseIdleConnections()
+	c.web.CloseIdleConnections()
 }
 
 // Allowed returns nil if this server talks with the other one at all.

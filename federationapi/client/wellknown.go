@@ -18,7 +18,6 @@ const wellKnownPath = "/.well-known/matrix/server"
 
 const (
 	maxWellKnown     = 64 << 10
-	maxRedirects     = 10
 	wellKnownTimeout = 30 * time.Second
 	// How long an answer is believed that says nothing of it, and bounds for those
 	// that do.
@@ -33,31 +32,6 @@ const (
 
 // wellKnownAnswer is what a host delegates to, "" for nothing.
 type wellKnownAnswer struct{ to string }
-
-func (c *Client) newWellKnownClient() *http.Client {
-	return &http.Client{
-		Timeout: wellKnownTimeout,
-		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-				return c.dialer().DialContext(ctx, network, address)
-			},
-			TLSClientConfig:        c.tlsConfig(""),
-			TLSHandshakeTimeout:    handshakeTimeout,
-			ForceAttemptHTTP2:      true, // with a TLSClientConfig of its own it isn't by itself
-			DisableKeepAlives:      true,
-			MaxResponseHeaderBytes: 64 << 10,
-		},
-		CheckRedirect: func(r *http.Request, via []*http.Request) error {
-			if len(via) >= maxRedirects {
-				return errors.New("it redirects too often")
-			}
-			if r.URL.Scheme != "https" {
-				return errors.New("it redirects to a page without TLS")
-			}
-			return nil
-		},
-	}
-}
 
 // lookupWellKnown returns the name that the host delegates to, "" for none. Only a
 // request that was given up is an error: a document that can't be had counts as
@@ -90,7 +64,7 @@ func (c *Client) fetchWellKnown(ctx context.Context, host string) (to string, li
 		return "", wellKnownRetry, err
 	}
 	req.Host = host
-	res, err := c.wellKnown.Do(req)
+	res, err := c.web.Do(req)
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err // without its text, which repeats the URL

@@ -76,11 +76,6 @@ type Presence struct {
 	Enabled bool `doc:"Whether people see who is online."`
 }
 
-// Media says what may be uploaded.
-type Media struct {
-	MaxUploadSize Size `yaml:"max_upload_size" doc:"The largest file that may be uploaded."`
-}
-
 // Push says which push gateways may be used.
 type Push struct {
 	AllowPrivateGateways bool `yaml:"allow_private_gateways" doc:"Whether push gateways may be at loopback and private addresses, and without TLS. Off,\nnobody can make this server ask others inside its own network."`
@@ -125,7 +120,7 @@ func Default(serverName string) *Config {
 			Federation:   Rate{PerSecond: 50, Burst: 500},
 		},
 		Presence:   Presence{Enabled: true},
-		Media:      Media{MaxUploadSize: 50 << 20},
+		Media:      defaultMedia(),
 		Federation: Federation{VerifyCertificates: true},
 		Cache:      Cache{Budget: 128 << 20},
 		Logging:    Logging{Level: "info", Format: "text"},

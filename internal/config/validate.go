@@ -39,9 +39,7 @@ func (l *loader) validate(c *Config) {
 	}
 	l.rates(c)
 	l.federation(&c.Federation)
-	if c.Media.MaxUploadSize < 1 {
-		l.problem("media.max_upload_size", "must be more than nothing")
-	}
+	l.media(&c.Media)
 	if c.Cache.Budget < 16<<20 {
 		l.problem("cache.budget", "must be at least 16MiB")
 	}

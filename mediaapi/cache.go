@@ -1,0 +1,97 @@
+package mediaapi
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"hearth/storage"
+)
+
+const (
+	// evictBatch bounds the media that are forgotten at once.
+	evictBatch = 1000
+	// evictedAge is how long ago a file was announced before it may go to make room.
+	evictedAge = 10 * time.Minute
+)
+
+// cacheSize knows how much of the store can be fetched again, and bounds it.
+type cacheSize struct {
+	budget int64
+	held   atomic.Int64
+	full   chan struct{}
+}
+
+// add counts a fetched file and wakes who makes room.
+func (c *cacheSize) add(size int64) {
+	if c.held.Add(size) > c.budget {
+		select {
+		case c.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// makeRoomRegularly keeps what can be fetched again within its budget until ctx ends.
+func (a *API) makeRoomRegularly(ctx context.Context) {
+	ticker := time.NewTicker(collectEvery)
+	defer ticker.Stop()
+	for {
+		if err := a.makeRoom(ctx); err != nil && ctx.Err() == nil {
+			a.log.Error("making room for other servers' media failed", slog.Any("error", err))
+		}
+		select {
+		case <-a.cache.full:
+		case <-ticker.C: // also what was fetched too lately to go
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// makeRoom forgets the least recently used media that can be fetched again until a
+// tenth of the budget is free, and deletes their files.
+func (a *API) makeRoom(ctx context.Context) error {
+	held, err := a.db.RefetchableBytes(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { a.cache.held.Store(held) }()
+	if held <= a.cache.budget {
+		return nil
+	}
+	for target := a.cache.budget - a.cache.budget/10; held > target; {
+		n, err := a.db.ForgetRefetchable(ctx, held-target, evictBatch)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		if held, err = a.db.RefetchableBytes(ctx); err != nil {
+			return err
+		}
+	}
+	return a.collect(ctx, evictedAge)
+}
+
+// keepFetched puts fetched content into the store and under its URI.
+func (a *API) keepFetched(ctx context.Context, m *storage.Media, src *remoteContent) error {
+	file, err := a.store.receive(src, a.fetcher.maxSize)
+	if err != nil {
+		return err
+	}
+	size := file.size
+	m.ContentType, m.Filename = src.contentType, src.filename
+	src.watch.stop() // what follows is this server's own work
+	ctx = context.WithoutCancel(ctx)
+	if err := a.keep(ctx, m, file); err != nil {
+		return err
+	}
+	if err := a.db.KeepRemoteMedia(ctx, m); err != nil {
+		return err
+	}
+	a.cache.add(size)
+	return nil
+}
