@@ -12,15 +12,7 @@ func (db *DB) RoomReceipts(ctx context.Context, rooms []int64, after Position) (
 	rows, err := db.query(ctx, `
 		SELECT room_nid, position, ts, event_position, user_id, receipt_type, thread_id, event_id
 		FROM receipts WHERE room_nid = ANY($1) AND position > $2 ORDER BY position`, nids(rooms), after)
-	list, err := collect(rows, err, scanReceipt)
-	if err != nil {
-		return nil, fmt.Errorf("reading receipts: %w", err)
-	}
-	byRoom := map[int64][]Receipt{}
-	for _, r := range list {
-		byRoom[r.RoomNID] = append(byRoom[r.RoomNID], r)
-	}
-	return byRoom, nil
+	return receiptsByRoom(rows, err)
 }
 
 func scanReceipt(r *sql.Rows) (x Receipt, err error) {
@@ -40,13 +32,15 @@ func (db *DB) UserReceipt(ctx context.Context, room int64, userID, receiptType, 
 func (db *DB) AccountDataSince(ctx context.Context, userID string, after Position) ([]AccountData, error) {
 	rows, err := db.query(ctx, `SELECT position, user_id, room_id, type, content FROM account_data
 		WHERE user_id = $1 AND position > $2 ORDER BY position`, userID, after)
-	list, err := collect(rows, err, func(r *sql.Rows) (d AccountData, err error) {
-		return d, r.Scan(&d.Position, &d.UserID, &d.RoomID, &d.Type, &d.Content)
-	})
+	list, err := collect(rows, err, scanAccountData)
 	if err != nil {
 		return nil, fmt.Errorf("reading account data: %w", err)
 	}
 	return list, nil
+}
+
+func scanAccountData(r *sql.Rows) (d AccountData, err error) {
+	return d, r.Scan(&d.Position, &d.UserID, &d.RoomID, &d.Type, &d.Content)
 }
 
 // GetAccountData returns one piece of account data, or ErrNotFound.

@@ -24,7 +24,10 @@ type Options struct {
 	CacheBytes int64
 	// PresenceEnabled is whether people see who is online.
 	PresenceEnabled bool
-	Logger          *slog.Logger
+	// PosKey proves that a pos of sliding sync is this server's own. Without one, no pos is
+	// good after a restart.
+	PosKey []byte
+	Logger *slog.Logger
 }
 
 // API answers /sync and its neighbours. All methods are safe for concurrent use.
@@ -35,9 +38,11 @@ type API struct {
 	log     *slog.Logger
 	hub     *hub
 	members *sentMembers
-	filters *lru.Cache[string, *filter.Sync]
-	closing chan struct{}
-	once    sync.Once
+	// connections are those of sliding sync.
+	connections *connections
+	filters     *lru.Cache[string, *filter.Sync]
+	closing     chan struct{}
+	once        sync.Once
 }
 
 // maxFilters bounds the stored filters that are kept parsed.
@@ -48,7 +53,9 @@ func New(o Options) *API {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	a := &API{o: o, db: o.DB, rooms: o.Rooms, log: o.Logger, members: newSentMembers(), closing: make(chan struct{})}
+	a := &API{o: o, db: o.DB, rooms: o.Rooms, log: o.Logger, members: newSentMembers(), closing: make(chan struct{}),
+		connections: newConnections(o.PosKey, o.CacheBytes/4)}
+	o.CacheBytes -= a.connections.budget
 	a.hub = newHub(o)
 	var err error
 	if a.filters, err = lru.New[string, *filter.Sync](maxFilters); err != nil {
@@ -71,6 +78,9 @@ func (a *API) Close() {
 
 // Register adds the API's routes to a server.
 func (a *API) Register(s *httpapi.Server) {
+	s.Register([]string{"/_matrix/client/v4"}, []httpapi.Route{{Method: "POST", Path: "/sync", Handle: a.postSync}})
+	s.Register([]string{"/_matrix/client/unstable/org.matrix.simplified_msc3575"}, []httpapi.Route{
+		{Method: "POST", Path: "/sync", Handle: a.postUnstableSync}})
 	s.Register([]string{"/_matrix/client/v3", "/_matrix/client/r0"}, []httpapi.Route{
 		{Method: "GET", Path: "/sync", Handle: a.getSync},
 		{Method: "GET", Path: "/keys/changes", Handle: a.getKeyChanges},

@@ -94,6 +94,9 @@ func (q *request) parts(ctx context.Context, m *moment) ([]*part, error) {
 	if err := q.loadUnread(ctx, m); err != nil {
 		return nil, err
 	}
+	if err := q.loadStateChanged(ctx, m); err != nil {
+		return nil, err
+	}
 	parts := make([]*part, 0, len(m.joined))
 	for _, s := range m.joined {
 		p := &part{roomShot: s}
@@ -123,17 +126,33 @@ func (q *request) loadVisibilities(ctx context.Context, m *moment) error {
 	for _, s := range m.joined {
 		s.vis = visible[s.room.nid]
 		if s.newly && !q.initial {
-			s.newly = s.vis.MembershipAt(storage.Place{Position: q.since.Position}) != "join"
+			s.newly = s.vis.MembershipAt(storage.Place{Position: s.since}) != "join"
 		}
 	}
 	return nil
+}
+
+// loadStateChanged finds out what state has changed, for clients that don't take it from
+// the timeline.
+func (q *request) loadStateChanged(ctx context.Context, m *moment) (err error) {
+	if !q.stateAfter {
+		return nil
+	}
+	since := map[*room]storage.Position{}
+	for _, s := range m.joined {
+		if !s.newly && s.latest > s.since {
+			since[s.room] = s.since
+		}
+	}
+	m.stateChanged, err = q.api.changedState(ctx, since)
+	return err
 }
 
 // loadReceipts reads the receipts that memory doesn't reach back to.
 func (q *request) loadReceipts(ctx context.Context, m *moment) error {
 	byFrom := map[storage.Position][]int64{}
 	for _, s := range m.joined {
-		if from := q.from(s); s.receiptsFrom > from || from == 0 {
+		if from := s.from(); s.receiptsFrom > from || from == 0 {
 			byFrom[from] = append(byFrom[from], s.room.nid)
 		}
 	}
@@ -143,7 +162,7 @@ func (q *request) loadReceipts(ctx context.Context, m *moment) error {
 			return err
 		}
 		for _, s := range m.joined {
-			if q.from(s) == from && (s.receiptsFrom > from || from == 0) {
+			if s.from() == from && (s.receiptsFrom > from || from == 0) {
 				s.receipts = found[s.room.nid]
 			}
 		}
@@ -204,7 +223,7 @@ func (q *request) attachRoomData(m *moment, rooms map[string][]storage.AccountDa
 		}
 		unread, known := q.u.countUnread(r)
 		m.joined = append(m.joined, &roomShot{room: r, membership: membership, view: r.view, latest: q.since.Position,
-			receiptsFrom: q.since.Position, data: data, unread: unread, unreadKnown: known})
+			since: q.since.Position, limit: q.limit(), receiptsFrom: q.since.Position, data: data, unread: unread, unreadKnown: known})
 	}
 }
 

@@ -65,7 +65,8 @@ func comma(b []byte) []byte {
 	return b
 }
 
-func (q *request) appendStripped(ctx context.Context, b []byte, o storage.Membership, name string) ([]byte, error) {
+// strippedState is what an invitation, or asking for one, comes with.
+func (q *request) strippedState(ctx context.Context, o storage.Membership) ([]json.RawMessage, error) {
 	events, err := q.api.rooms.StrippedState(ctx, o.RoomID, o.Sender)
 	if err != nil {
 		return nil, err
@@ -80,12 +81,17 @@ func (q *request) appendStripped(ctx context.Context, b []byte, o storage.Member
 		}
 	}
 	given, err := q.givenState(ctx, o)
+	return append(given, events...), err
+}
+
+func (q *request) appendStripped(ctx context.Context, b []byte, o storage.Membership, name string) ([]byte, error) {
+	events, err := q.strippedState(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	b = append(appendJSON(comma(b), o.RoomID), `:{"`...)
 	b = append(append(b, name...), `":{"events":[`...)
-	for _, e := range append(given, events...) {
+	for _, e := range events {
 		b = append(comma(b), e...)
 	}
 	return append(b, `]}}`...), nil
@@ -125,16 +131,13 @@ func (q *request) appendLeft(ctx context.Context, b []byte, o storage.Membership
 	if err != nil {
 		return nil, err
 	}
-	s := &roomShot{room: &room{nid: o.RoomNID, id: o.RoomID}, view: v, vis: vis, membership: o, tailFrom: o.Position}
+	s := &roomShot{room: &room{nid: o.RoomNID, id: o.RoomID}, view: v, vis: vis, membership: o,
+		since: q.since.Position, limit: q.limit()}
 	s.newly = q.initial || vis.MembershipAt(storage.Place{Position: q.since.Position}) != "join"
-	t := &timeline{start: storage.Place{Position: o.Position + 1}}
-	if t.entries, t.limited, err = q.readOlder(ctx, s, q.from(s), q.limit()); err != nil {
+	t, err := q.timelineOfLeft(ctx, s)
+	if err != nil {
 		return nil, err
 	}
-	if len(t.entries) > 0 {
-		t.start = t.entries[0].event.Place
-	}
-	t.prev = token.Before(t.start)
 	p := &part{roomShot: s, timeline: t}
 	if p.state, err = q.stateOfLeft(ctx, s, t); err != nil {
 		return nil, err
@@ -149,6 +152,20 @@ func (q *request) appendLeft(ctx context.Context, b []byte, o storage.Membership
 	}
 	b = append(appendJSON(comma(b), o.RoomID), ':')
 	return q.appendLeftRoom(b, p, state, stateRelated, related), nil
+}
+
+// timelineOfLeft is the timeline of a room that was left, up to there.
+func (q *request) timelineOfLeft(ctx context.Context, s *roomShot) (t *timeline, err error) {
+	s.tailFrom = s.membership.Position
+	t = &timeline{start: storage.Place{Position: s.tailFrom + 1}}
+	if t.entries, t.limited, err = q.readOlder(ctx, s, s.from(), s.limit); err != nil {
+		return nil, err
+	}
+	if len(t.entries) > 0 {
+		t.start = t.entries[0].event.Place
+	}
+	t.prev = token.Before(t.start)
+	return t, nil
 }
 
 func eventsOf(entries []*entry) []*storage.Event {
@@ -186,11 +203,7 @@ func (q *request) appendLeftRoom(b []byte, p *part, state map[int64]*storage.Eve
 		b = append(b, `false,"prev_batch":"`...)
 	}
 	b = append(p.timeline.prev.Append(b), `"},"`...)
-	if q.stateAfter {
-		b = append(b, `state_after":{"events":[`...)
-	} else {
-		b = append(b, `state":{"events":[`...)
-	}
+	b = append(append(b, q.stateName...), `":{"events":[`...)
 	b = q.appendStateEvents(b, p.state, state, stateRelated)
 	return append(b, `]}}`...)
 }

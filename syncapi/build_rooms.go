@@ -121,11 +121,7 @@ func (q *request) appendRoom(b []byte, p *part, state map[int64]*storage.Event, 
 	b = append(b, `],"limited":`...)
 	b = strconv.AppendBool(b, p.timeline.limited)
 	b = append(p.timeline.prev.Append(append(b, `,"prev_batch":"`...)), `"},"`...)
-	if q.stateAfter {
-		b = append(b, `state_after":{"events":[`...)
-	} else {
-		b = append(b, `state":{"events":[`...)
-	}
+	b = append(append(b, q.stateName...), `":{"events":[`...)
 	b = q.appendStateEvents(b, p.state, state, stateRelated)
 	b = q.appendUnread(append(b, `]}`...), p.unread)
 	b = q.appendSummary(b, p, state)
@@ -192,7 +188,7 @@ func (q *request) appendSummary(b []byte, p *part, state map[int64]*storage.Even
 	b = strconv.AppendInt(b, int64(p.view.Summary.JoinedMembers), 10)
 	b = append(b, `,"m.invited_member_count":`...)
 	b = strconv.AppendInt(b, int64(p.view.Summary.InvitedMembers), 10)
-	if p.view.Summary.Name == "" && p.view.Summary.CanonicalAlias == "" {
+	if nameless(&p.view.Summary) {
 		b = append(b, `,"m.heroes":[`...)
 		for i, id := range heroes(p.view, q.u.id) {
 			if i > 0 {
@@ -213,7 +209,7 @@ func (q *request) visibleReceipts(s *roomShot) []storage.Receipt {
 	}
 	visible := s.receipts[:0:0]
 	for _, r := range s.receipts {
-		if r.Type == "m.read" || r.Type == "m.read.private" && r.UserID == q.u.id {
+		if q.mayTell(&r) {
 			visible = append(visible, r)
 		}
 	}
@@ -234,14 +230,7 @@ func (q *request) appendEphemeral(b []byte, s *roomShot) []byte {
 	}
 	b = append(b, `,"ephemeral":{"events":[`...)
 	if typing {
-		b = append(b, `{"type":"m.typing","content":{"user_ids":[`...)
-		for i, id := range s.typing {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendJSON(b, id)
-		}
-		b = append(b, `]}}`...)
+		b = appendTyping(b, s.typing)
 	}
 	if len(receipts) > 0 {
 		if typing {
@@ -250,4 +239,15 @@ func (q *request) appendEphemeral(b []byte, s *roomShot) []byte {
 		b = appendReceipts(b, receipts)
 	}
 	return append(b, `]}`...)
+}
+
+// appendTyping appends who is typing as an m.typing event.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#mtyping
+func appendTyping(b []byte, typing []string) []byte {
+	b = append(b, `{"type":"m.typing","content":{"user_ids":[`...)
+	for _, id := range typing {
+		b = appendJSON(comma(b), id)
+	}
+	return append(b, `]}}`...)
 }

@@ -22,6 +22,9 @@ type moment struct {
 	mayHaveMessages bool
 	messages        []storage.ToDevice
 	devices         deviceLists
+	// stateChanged is what changed of the state of joined rooms since the token, where the
+	// client asks for that; nil otherwise.
+	stateChanged map[int64][]storage.StateTuple
 }
 
 // roomShot is a room the user has joined, at the moment.
@@ -42,8 +45,13 @@ type roomShot struct {
 	unreadKnown bool
 	// data is account data of the room.
 	data []storage.AccountData
-	// newly is whether the room is to be shown as new to the client.
-	newly bool
+	// since is up to where the client knows the room, 0 if it doesn't.
+	since storage.Position
+	// newly is whether the room is to be shown as new to the client, and expanded whether
+	// its timeline goes back behind since.
+	newly, expanded bool
+	// limit is how many events of the timeline the client wants.
+	limit int
 	vis   *roomserver.Visibility
 }
 
@@ -108,19 +116,26 @@ func (q *request) shootRoom(r *room, membership storage.Membership) *roomShot {
 	}
 	s := &roomShot{room: r, membership: membership, view: r.view, tail: r.tail, tailFrom: r.tailFrom, latest: r.latest,
 		receipts: receipts, receiptsFrom: r.receiptsFrom, typingNews: typingNews}
+	s.since, s.limit = since, q.limit()
 	s.newly = q.initial || membership.Position > since
 	if s.typingNews {
-		now := time.Now()
-		s.typing = []string{}
-		for userID, until := range r.typing {
-			if until.After(now) {
-				s.typing = append(s.typing, userID)
-			}
-		}
-		sort.Strings(s.typing)
+		s.typing = r.typers()
 	}
 	s.unread, s.unreadKnown = q.u.countUnread(r)
 	return s
+}
+
+// typers lists who is typing in the room. The hub's lock is held.
+func (r *room) typers() []string {
+	now := time.Now()
+	typers := []string{}
+	for userID, until := range r.typing {
+		if until.After(now) {
+			typers = append(typers, userID)
+		}
+	}
+	sort.Strings(typers)
+	return typers
 }
 
 // shootPresence lists whose presence the user is to be told.

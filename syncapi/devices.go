@@ -47,6 +47,12 @@ func (h *hub) followDevices(c *storage.Change) {
 		h.deviceLog = append(h.deviceLog, userChange{l.Position, l.UserID})
 		h.tellSharers(l.UserID, l.Position)
 	}
+	if len(c.DeviceLists) > 0 {
+		select {
+		case h.devicesToFind <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // tellSharers makes something of one user's news to everybody who shares a room
@@ -229,17 +235,13 @@ func appendToDevice(b []byte, messages []storage.ToDevice) []byte {
 	if len(messages) == 0 {
 		return b
 	}
-	b = append(b, `,"to_device":{"events":[`...)
-	for _, m := range messages {
-		b = append(comma(b), m.Content...)
-	}
-	return append(b, `]}`...)
+	return append(appendMessages(append(b, `,"to_device":{"events":[`...), messages), `]}`...)
 }
 
 // appendKeyCounts tells the device what it has in stock; signed_curve25519 is
 // always named, because clients take its absence for something else.
 func appendKeyCounts(b []byte, c storage.KeyCounts) []byte {
-	b = append(b, `,"device_one_time_keys_count":{"signed_curve25519":`...)
+	b = append(comma(b), `"device_one_time_keys_count":{"signed_curve25519":`...)
 	b = strconv.AppendInt(b, int64(c.OneTime["signed_curve25519"]), 10)
 	for algorithm, n := range c.OneTime {
 		if algorithm != "signed_curve25519" {
@@ -252,4 +254,11 @@ func appendKeyCounts(b []byte, c storage.KeyCounts) []byte {
 		b = appendJSON(comma(b), algorithm)
 	}
 	return append(b, ']')
+}
+
+func appendMessages(b []byte, messages []storage.ToDevice) []byte {
+	for _, m := range messages {
+		b = append(comma(b), m.Content...)
+	}
+	return b
 }

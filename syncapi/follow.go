@@ -22,7 +22,7 @@ func (h *hub) follow(b *storage.Batch) {
 		for _, d := range c.AccountData {
 			if u := h.users[d.UserID]; u != nil {
 				u.accountData = max(u.accountData, d.Position)
-				u.setIgnored(d)
+				u.noteData(d)
 				h.concerns(u, d.Position)
 			}
 		}
@@ -57,8 +57,10 @@ func (h *hub) followRoom(c *storage.RoomChange) {
 		return
 	}
 	h.advance(r, c)
+	r.logState(c)
 	for i, e := range c.Events {
 		if e.Position != 0 && e.Flags == 0 {
+			r.bump(e)
 			h.appendTail(r, newEntry(e, highlightsOf(c, i), exceptionsOf(c, i)))
 		}
 	}
@@ -80,6 +82,9 @@ func (h *hub) advance(r *room, c *storage.RoomChange) {
 	}
 	if r.view != nil && r.view.Room.LatestPosition < c.Room.LatestPosition {
 		r.view = v
+	}
+	if c.Summary != nil {
+		r.outline = outlineOf(c.Summary)
 	}
 	r.latest = max(r.latest, c.Room.LatestPosition)
 }
@@ -161,6 +166,7 @@ func (h *hub) setMembership(u *user, m storage.Membership) {
 		return
 	}
 	u.memberships[m.RoomNID] = m
+	delete(u.outlines, m.RoomNID)
 	r := h.rooms[m.RoomNID]
 	if r == nil {
 		if m.Membership != "join" {
@@ -177,7 +183,7 @@ func (h *hub) setMembership(u *user, m storage.Membership) {
 
 // addRoom starts following a room, from here on.
 func (h *hub) addRoom(nid int64, id string) *room {
-	r := &room{nid: nid, id: id, tailFrom: h.position, liveFrom: h.position, receiptsFrom: h.position, latest: -1,
+	r := &room{nid: nid, id: id, tailFrom: h.position, liveFrom: h.position, receiptsFrom: h.position, stateFrom: h.position, latest: -1,
 		watchers: map[*user]struct{}{}, typing: map[string]time.Time{}}
 	h.rooms[nid], h.byID[id] = r, r
 	return r

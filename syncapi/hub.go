@@ -36,6 +36,9 @@ type hub struct {
 	// after deviceLogFrom.
 	deviceLog     []userChange
 	deviceLogFrom storage.Position
+	// devicesUpTo is how far it was found out whom the changes in deviceLog concern.
+	devicesUpTo   storage.Position
+	devicesToFind chan struct{}
 	// bytes is what all tails take, and standing about what users and rooms take
 	// besides, as of the janitor's last round. Both share the budget.
 	bytes, standing int64
@@ -64,8 +67,16 @@ type room struct {
 	id  string
 	// view is the newest committed state; nil until loaded.
 	view *roomserver.View
-	// latest is the position of the newest event.
+	// outline stands for the view until that is loaded; nil until it is read.
+	outline *outline
+	// latest is the position of the newest event, -1 until it is read.
 	latest storage.Position
+	// bumped is the position of the newest event that counts as activity, 0 until it is
+	// read.
+	bumped storage.Position
+	// stateLog holds the newest changes of state, oldest first: every one after stateFrom.
+	stateLog  []stateChange
+	stateFrom storage.Position
 	// tail holds the newest events, oldest first: every event after tailFrom. It is
 	// appended to, or replaced when it is cut, so that a reader may keep the slice.
 	tail     []*entry
@@ -140,8 +151,15 @@ type user struct {
 	// memberships by room; the hub's lock guards them.
 	memberships map[int64]storage.Membership
 	loaded      bool
+	// outlines are of the rooms that the user isn't in, as far as they were read.
+	outlines map[int64]*outline
 	// accountData is the position of the newest account data.
 	accountData storage.Position
+	// roomData is what is known of the account data of rooms, by the room's id; direct
+	// has the rooms that the user holds for direct messages.
+	roomData map[string]roomData
+	direct   map[string]bool
+	directAt storage.Position
 	// unread is written under the hub's lock, or under its read lock and mu.
 	unread map[int64]*unreadCount
 	// ignored are those whom the user doesn't want to hear; the map is replaced, not
@@ -158,6 +176,9 @@ type user struct {
 	// the serial of the newest change in one of their rooms.
 	news   atomic.Int64
 	typing atomic.Int64
+	// deviceNews is the position of the newest change of devices of somebody who shares a
+	// room with the user.
+	deviceNews atomic.Int64
 
 	mu      sync.Mutex
 	waiters map[*waiter]struct{}
@@ -169,8 +190,9 @@ type user struct {
 }
 
 func newHub(o Options) *hub {
+	position := o.DB.Stream.Position()
 	h := &hub{
-		o: o, position: o.DB.Stream.Position(), deviceLogFrom: o.DB.Stream.Position(), rooms: map[int64]*room{}, byID: map[string]*room{},
+		o: o, position: position, deviceLogFrom: position, devicesUpTo: position, devicesToFind: make(chan struct{}, 1), rooms: map[int64]*room{}, byID: map[string]*room{},
 		users: map[string]*user{}, presence: map[string]storage.Presence{},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
@@ -178,6 +200,7 @@ func newHub(o Options) *hub {
 	h.typingSerial.Store(time.Now().UnixMilli())
 	go h.wakeUp()
 	go h.tidy()
+	go h.findSharers()
 	return h
 }
 

@@ -5,12 +5,11 @@ import (
 	"hearth/storage"
 )
 
-// setIgnored takes over whom the user ignores, if that is what the account data
-// says. The hub's lock is held for writing.
+// setIgnored takes over whom the user ignores. The hub's lock is held for writing.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#mignored_user_list
 func (u *user) setIgnored(d storage.AccountData) {
-	if d.Type != "m.ignored_user_list" || d.RoomID != "" || d.Position <= u.ignoredAt {
+	if d.Position <= u.ignoredAt {
 		return
 	}
 	u.ignoredAt = d.Position

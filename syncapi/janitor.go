@@ -59,16 +59,20 @@ func (h *hub) forgetUser(u *user) {
 	delete(h.users, u.id)
 }
 
-// About what a user, each of their memberships and a room take in memory.
-const userBytes, membershipBytes, roomBytes = 1000, 300, 1200
+// About what a user, each of their memberships, a room and a change of its state take in
+// memory.
+const userBytes, membershipBytes, roomBytes, stateChangeBytes = 1000, 300, 1200, 150
 
 // size is about what is known of the user takes. The hub's lock is held.
 func (u *user) size() int64 {
-	return userBytes + membershipBytes*int64(len(u.memberships)) + 100*int64(len(u.toDevice)+len(u.ignored))
+	return userBytes + membershipBytes*int64(len(u.memberships)) + 100*int64(len(u.toDevice)+len(u.ignored)+len(u.direct)+len(u.outlines)+2*len(u.roomData))
 }
 
 func (h *hub) measure() {
 	h.standing = roomBytes * int64(len(h.rooms))
+	for _, r := range h.rooms {
+		h.standing += stateChangeBytes * int64(len(r.stateLog))
+	}
 	for _, u := range h.users {
 		h.standing += u.size()
 	}

@@ -24,7 +24,9 @@ func (a *API) user(ctx context.Context, id string) (*user, error) {
 	if u = h.users[id]; u == nil {
 		// From here on the stream is followed; what came before is read below.
 		u = &user{id: id, memberships: map[int64]storage.Membership{}, unread: map[int64]*unreadCount{},
-			toDevice: map[string]storage.Position{}, followedFrom: h.position}
+			toDevice: map[string]storage.Position{}, followedFrom: h.position,
+			outlines: map[int64]*outline{}, roomData: map[string]roomData{}}
+		u.deviceNews.Store(h.position)
 		u.news.Store(h.position)
 		u.lastSync.Store(time.Now().UnixMilli())
 		u.typing.Store(h.typingSerial.Load())
@@ -46,7 +48,7 @@ func (a *API) user(ctx context.Context, id string) (*user, error) {
 	}
 	for _, d := range data {
 		u.accountData = max(u.accountData, d.Position)
-		u.setIgnored(d)
+		u.noteData(d)
 	}
 	u.loaded = true
 	return u, nil
@@ -74,7 +76,7 @@ func (h *hub) setView(r *room, v *roomserver.View) bool {
 	if v.Room.LatestPosition < r.latest {
 		return r.view != nil
 	}
-	r.view, r.latest = v, v.Room.LatestPosition
+	r.view, r.latest, r.outline = v, v.Room.LatestPosition, outlineOf(&v.Summary)
 	return true
 }
 

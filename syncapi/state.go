@@ -10,13 +10,19 @@ import (
 
 // stateOf picks the events of a joined room's state block: the whole state for a
 // room that is new to the client, and otherwise what changed between the token
-// and the timeline (with state_after: and its end).
+// and the timeline or, with state_after, of the room's current state until its end.
 func (q *request) stateOf(ctx context.Context, m *moment, s *roomShot, t *timeline) ([]int64, error) {
 	f := &q.filter.Room.State
 	wanted := map[storage.StateTuple]int64{}
 	switch {
 	case s.newly || q.fullState:
 		q.wholeState(s, t, wanted)
+	case q.stateAfter && m.stateChanged != nil:
+		for _, tuple := range m.stateChanged[s.room.nid] {
+			if e, ok := s.view.State.Get(tuple); ok {
+				wanted[tuple] = e.EventNID
+			}
+		}
 	case t.limited || q.stateAfter:
 		changes, err := q.stateChanges(ctx, m, s)
 		if err != nil {
@@ -111,24 +117,23 @@ func (q *request) lazyLoad(s *roomShot, t *timeline, wanted map[storage.StateTup
 	for _, e := range t.entries {
 		need(e.event.Sender)
 	}
-	if s.newly || q.fullState {
+	if (s.newly || q.fullState) && nameless(&s.view.Summary) {
 		for _, hero := range heroes(s.view, q.u.id) {
 			need(hero)
 		}
 	}
 }
 
+// nameless reports whether a room is to be named after its members.
+func nameless(s *storage.RoomSummary) bool { return s.Name == "" && s.CanonicalAlias == "" }
+
 // maxHeroScan bounds the members that are looked at for a room's heroes.
 const maxHeroScan = 2000
 
-// heroes are up to five members that an unnamed room can be named after: those
-// who came first, joined or invited, or, when nobody else is left, who was there.
+// heroes are up to five members that a room without a name can be named after: those who came first, joined or invited, or, when nobody else is left, who was there.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
 func heroes(v *roomserver.View, self string) []string {
-	if v.Summary.Name != "" || v.Summary.CanonicalAlias != "" {
-		return nil
-	}
 	type member struct {
 		id  string
 		nid int64

@@ -36,8 +36,10 @@ type request struct {
 	initial    bool
 	fullState  bool
 	stateAfter bool
-	timeout    time.Duration
-	now        time.Time
+	// stateName is what the client calls the state block of a room.
+	stateName string
+	timeout   time.Duration
+	now       time.Time
 	// bundles is what is shown with the events of joined rooms.
 	bundles *roomserver.Bundles
 	// ignored are those whom the user ignores, as of the moment.
@@ -70,7 +72,7 @@ func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, er
 	if q.fullState, err = boolParam(v, "full_state"); err != nil {
 		return nil, err
 	}
-	if q.stateAfter, err = boolParam(v, "use_state_after"); err != nil {
+	if err = q.parseStateAfter(v); err != nil {
 		return nil, err
 	}
 	if since := v.Get("since"); since != "" {
@@ -93,6 +95,22 @@ func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, er
 	}
 	q.filter, err = a.filter(r.Context(), requester.UserID, v.Get("filter"))
 	return q, err
+}
+
+// parseStateAfter reads whether the client wants the state as of the timeline's end, by the
+// name that the specification has for it or by that of before it was in there.
+func (q *request) parseStateAfter(v url.Values) error {
+	q.stateName = "state"
+	for prefix, name := range map[string]string{"org.matrix.msc4222.": "org.matrix.msc4222.state_after", "": "state_after"} {
+		wanted, err := boolParam(v, prefix+"use_state_after")
+		if err != nil {
+			return err
+		}
+		if wanted && q.stateName != "state_after" {
+			q.stateAfter, q.stateName = true, name
+		}
+	}
+	return nil
 }
 
 func boolParam(v url.Values, name string) (bool, error) {

@@ -26,12 +26,12 @@ func (q *request) limit() int {
 	return defaultTimeline
 }
 
-// from is the position after which a room's timeline is new to the client.
-func (q *request) from(s *roomShot) storage.Position {
-	if s.newly {
+// from is the position after which the room's timeline is shown.
+func (s *roomShot) from() storage.Position {
+	if s.newly || s.expanded {
 		return 0
 	}
-	return q.since.Position
+	return s.since
 }
 
 // firstAfter is the index of the tail's first event after the position.
@@ -41,11 +41,12 @@ func (s *roomShot) firstAfter(p storage.Position) int {
 
 // loadTails makes the tails of the rooms reach back far enough, in few queries.
 func (q *request) loadTails(ctx context.Context, m *moment) error {
-	limit := q.limit()
 	var short []*room
+	limit := 0
 	for _, s := range m.joined {
-		if from := q.from(s); s.latest > from && s.tailFrom > from && len(s.tail) <= limit {
+		if from := s.from(); s.latest > from && s.tailFrom > from && len(s.tail) <= s.limit {
 			short = append(short, s.room)
+			limit = max(limit, s.limit)
 		}
 	}
 	if len(short) == 0 {
@@ -67,7 +68,7 @@ func (q *request) loadTails(ctx context.Context, m *moment) error {
 
 // timeline picks the events of a joined room to show.
 func (q *request) timeline(ctx context.Context, m *moment, s *roomShot) (*timeline, error) {
-	from, limit := q.from(s), q.limit()
+	from, limit := s.from(), s.limit
 	candidates := s.tail[s.firstAfter(from):]
 	t := &timeline{start: storage.Place{Position: m.token.Position + 1}}
 	kept := q.pick(s, candidates, limit)

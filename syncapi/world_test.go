@@ -48,7 +48,7 @@ func startWorld(t testing.TB, dsn string) *world {
 	}
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
 	w.rooms = roomserver.New(roomserver.Options{DB: w.db, ServerName: "test.local", KeyID: "ed25519:a", PrivateKey: key, CacheBytes: 64 << 20})
-	w.api = New(Options{DB: w.db, Rooms: w.rooms, ServerName: "test.local", CacheBytes: 64 << 20, PresenceEnabled: true})
+	w.api = New(Options{DB: w.db, Rooms: w.rooms, ServerName: "test.local", CacheBytes: 64 << 20, PresenceEnabled: true, PosKey: []byte("a key")})
 	server := httpapi.NewServer(httpapi.Options{Authenticate: func(_ context.Context, token string) (*httpapi.Requester, error) {
 		name, device, _ := strings.Cut(token, "/")
 		return &httpapi.Requester{UserID: "@" + name + ":test.local", DeviceID: device}, nil
@@ -79,7 +79,7 @@ func (w *world) restart() *world {
 
 func id(name string) string { return "@" + name + ":test.local" }
 
-// do sends a request below /_matrix/client/v3 as the user.
+// do sends a request as the user, below /_matrix/client/v3 unless the path says otherwise.
 func (w *world) do(method, path, token string, body any) (int, gjson.Result) {
 	w.t.Helper()
 	payload := []byte{}
@@ -89,7 +89,10 @@ func (w *world) do(method, path, token string, body any) (int, gjson.Result) {
 			w.t.Fatal(err)
 		}
 	}
-	req, err := http.NewRequest(method, w.http.URL+"/_matrix/client/v3"+path, bytes.NewReader(payload))
+	if !strings.HasPrefix(path, "/_matrix/") {
+		path = "/_matrix/client/v3" + path
+	}
+	req, err := http.NewRequest(method, w.http.URL+path, bytes.NewReader(payload))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -117,9 +118,10 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 		return err
 	}
 	s.closers = append(s.closers, func() error { media.Close(); return nil })
+	posKey := sha256.Sum256(append([]byte("sliding sync positions "), key.Private.Seed()...))
 	s.sync = syncapi.New(syncapi.Options{
 		DB: db, Rooms: rooms, ServerName: cfg.ServerName, CacheBytes: int64(cfg.Cache.Budget) / 2,
-		PresenceEnabled: cfg.Presence.Enabled, Logger: s.log,
+		PresenceEnabled: cfg.Presence.Enabled, PosKey: posKey[:], Logger: s.log,
 	})
 	if err := client.ResumeDeactivations(ctx); err != nil {
 		return err

@@ -69,9 +69,18 @@ func Before(p storage.Place) Gap {
 // After is the gap just after the event at p.
 func After(p storage.Place) Gap { return Gap{p} }
 
-// ParseGap reads what Gap.String has written. It takes a /sync token as well: the
-// gap after everything that sync had seen.
+// ParseGap reads what Gap.String has written. It takes a /sync token as well, or the pos of
+// sliding sync, which begins with p and its position: the gap after everything that sync
+// had seen.
 func ParseGap(s string) (Gap, error) {
+	if strings.HasPrefix(s, "p") {
+		fields := strings.SplitN(s, "_", 3)
+		if len(fields) < 3 {
+			return Gap{}, ErrInvalid
+		}
+		position, _, err := parse(fields[0]+"_"+fields[1], 'p')
+		return Gap{storage.Place{Position: position}}, err
+	}
 	if strings.HasPrefix(s, "s") {
 		t, err := ParseSync(s)
 		return Gap{storage.Place{Position: t.Position}}, err

@@ -1,0 +1,223 @@
+package syncapi
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"hearth/internal/httpapi"
+	"hearth/internal/token"
+	"hearth/storage"
+)
+
+// slide is one request of sliding sync. What it shares with /sync is request's.
+type slide struct {
+	*request
+	wire   *wire
+	params *slidingParams
+	owner  device
+	pos    slidingPos
+	// toDevice is up to where the client has received messages to the device.
+	toDevice storage.Position
+	// c is nil for a client that asks for no rooms, and base what it was told of rooms.
+	c    *connection
+	base told
+	// superseded is closed when the client has sent another request in place of this one.
+	superseded <-chan struct{}
+	// usedBefore is when the connection was last used, zero for a new one.
+	usedBefore time.Time
+}
+
+// postUnstableSync answers POST /_matrix/client/unstable/org.matrix.simplified_msc3575/sync,
+// which clients speak that were there before the proposal was accepted.
+func (a *API) postUnstableSync(r *http.Request, u *httpapi.Requester) (any, error) {
+	return a.slide(r, u, wireUnstable)
+}
+
+// postSync answers POST /_matrix/client/v4/sync.
+//
+// https://github.com/matrix-org/matrix-spec-proposals/blob/main/proposals/4186-simplified-sliding-sync.md
+func (a *API) postSync(r *http.Request, u *httpapi.Requester) (any, error) {
+	return a.slide(r, u, wireV4)
+}
+
+func (a *API) slide(r *http.Request, u *httpapi.Requester, w *wire) (any, error) {
+	params, err := w.read(r, u.UserID)
+	if err != nil {
+		return nil, err
+	}
+	q := &slide{wire: w, params: params, owner: device{u.UserID, u.DeviceID},
+		request: &request{api: a, requester: u, filter: everything, now: time.Now(), timeout: params.timeout, initial: params.pos == ""}}
+	if q.toDevice, err = params.extensions.since(); err != nil {
+		return nil, err
+	}
+	if now := a.hub.now(); q.toDevice > now {
+		return nil, httpapi.InvalidParam("extensions.to_device.since is no token of this server's")
+	}
+	if q.u, err = a.user(r.Context(), u.UserID); err != nil {
+		return nil, err
+	}
+	if err := q.connect(); err != nil {
+		return nil, err
+	}
+	if a.o.PresenceEnabled {
+		if err := a.present(r.Context(), u.UserID, params.presence); err != nil {
+			return nil, err
+		}
+	}
+	return q.answer(r.Context())
+}
+
+// connect finds out where the client stands.
+func (q *slide) connect() error {
+	all, id := q.api.connections, q.params.connID
+	if !q.initial {
+		var ok bool
+		if q.pos, ok = all.read(q.params.pos, q.owner, id); !ok || q.pos.position > q.api.hub.now() {
+			return unknownPos()
+		}
+		q.since = token.Sync{Position: q.pos.position, Typing: q.pos.typing, ToDevice: q.pos.position}
+	}
+	if q.pos.serial == 0 {
+		if len(q.params.lists)+len(q.params.subscriptions) == 0 {
+			return nil
+		}
+		q.c = all.begin(q.owner, id)
+		q.superseded = q.c.enter()
+		return nil
+	}
+	if q.c, q.usedBefore = all.find(q.owner, id); q.c == nil {
+		return unknownPos()
+	}
+	q.superseded = q.c.enter()
+	q.c.mu.Lock()
+	defer q.c.mu.Unlock()
+	if !q.c.resume(q.pos.serial) {
+		return unknownPos()
+	}
+	return nil
+}
+
+// answer waits until there is something to tell, or for the timeout, and tells it. What
+// the client asks for may have changed, so that the rooms are looked at before the first
+// wait even without news.
+func (q *slide) answer(ctx context.Context) (any, error) {
+	w := q.u.wait()
+	defer q.u.release(w)
+	until := q.now.Add(q.timeout)
+	for {
+		left := until.Sub(q.now)
+		last := q.initial || left <= 0
+		if last || q.hasNews() || !q.settled() {
+			b, err := q.build(ctx, last)
+			if b != nil || err != nil {
+				return httpapi.Raw(b), err
+			}
+		}
+		closing, err := q.pauseUnless(ctx, w, left)
+		if err != nil {
+			return nil, err
+		}
+		if q.now = time.Now(); closing {
+			until = q.now
+		}
+	}
+}
+
+// pauseUnless waits until the request is woken or another has taken its place, but no
+// longer than d.
+func (q *slide) pauseUnless(ctx context.Context, w *waiter, d time.Duration) (closing bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-w.woken:
+	case <-timer.C:
+	case <-q.superseded:
+		return true, nil
+	case <-q.api.closing:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return false, nil
+}
+
+// settled reports whether the client asks for the same as before, so that only news can
+// bring something about.
+func (q *slide) settled() bool {
+	if q.c == nil {
+		return !q.initial
+	}
+	q.c.mu.Lock()
+	defer q.c.mu.Unlock()
+	return q.c.wanted == q.params.wanted
+}
+
+// hasNews reports whether anything that the client asks for may have happened since its
+// pos; without it there is no need to look.
+func (q *slide) hasNews() bool {
+	x := &q.params.extensions
+	return q.u.news.Load() > q.pos.position || q.u.typing.Load() > q.pos.typing ||
+		x.E2EE.Enabled && q.u.deviceNews.Load() > q.pos.devices || x.ToDevice.Enabled && q.mayHaveMessages()
+}
+
+// mayHaveMessages reports whether messages to the device may be waiting.
+func (q *slide) mayHaveMessages() bool {
+	h := q.api.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return q.toDevice < q.u.followedFrom || q.u.toDevice[q.requester.DeviceID] > q.toDevice
+}
+
+// build writes the answer, nil if there is nothing to tell and this isn't the last chance.
+// The connection's lock keeps other requests of the same connection waiting meanwhile.
+func (q *slide) build(ctx context.Context, last bool) ([]byte, error) {
+	if q.c != nil {
+		q.c.mu.Lock()
+		defer q.c.mu.Unlock()
+		select {
+		case <-q.superseded: // whatever is said now isn't heard
+			return q.nothing(), nil
+		default:
+		}
+		q.base = q.c.told
+	}
+	s, err := q.choose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v, err := q.look(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	e, err := q.extend(ctx, v)
+	if err != nil {
+		return nil, err
+	}
+	if !last && !v.anyRoom() && e.empty() {
+		return nil, nil
+	}
+	pos := slidingPos{position: s.position, typing: s.typing, devices: s.devices, serial: q.remember(v)}
+	return q.write(pos, v, e)
+}
+
+// remember keeps what the answer tells, and returns its serial.
+func (q *slide) remember(v *overview) int64 {
+	c := q.c
+	if c == nil {
+		return 0
+	}
+	a := &answered{serial: q.api.connections.serial(), told: told{rooms: v.told, wanted: q.params.wanted, counts: v.counts}}
+	c.answer = a
+	q.api.connections.measure(q.owner, q.params.connID, c, c.size(), c.full())
+	return a.serial
+}
+
+// nothing is the answer to a request in the place of which another has come: it leaves the
+// client where it was.
+func (q *slide) nothing() []byte {
+	b := appendJSON([]byte(`{"pos":`), q.params.pos)
+	return append(b, `,"lists":{},"rooms":{},"extensions":{}}`...)
+}
