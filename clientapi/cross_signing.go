@@ -16,6 +16,7 @@ import (
 	"hearth/internal/canonicaljson"
 	"hearth/internal/devicekeys"
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -56,7 +57,7 @@ func (a *API) postCrossSigning(r *http.Request, u *httpapi.Requester) (any, erro
 	if err := a.db.SetCrossSigningKeys(r.Context(), keys); err != nil {
 		return nil, err
 	}
-	return nil, a.deviceListChanged(r.Context(), u.UserID)
+	return nil, a.deviceListChanged(r.Context(), u.UserID, crossSigning)
 }
 
 // keys checks the keys of an upload: each is the user's, of one public part, and
@@ -169,7 +170,7 @@ func (a *API) postSignatures(r *http.Request, u *httpapi.Requester) (any, error)
 	}
 	failures := map[string]map[string]any{}
 	var good []storage.KeySignature
-	touched := map[string]bool{}
+	touched := map[string][]string{}
 	for userID, objects := range body {
 		for key, raw := range objects {
 			signatures, failure := found.verify(u.UserID, userID, key, raw)
@@ -181,14 +182,17 @@ func (a *API) postSignatures(r *http.Request, u *httpapi.Requester) (any, error)
 				continue
 			}
 			good = append(good, signatures...)
-			touched[userID] = true
+			if _, isDevice := found.Devices[userID][key]; !isDevice {
+				key = crossSigning
+			}
+			touched[userID] = append(touched[userID], key)
 		}
 	}
 	if err := a.db.AddKeySignatures(r.Context(), good); err != nil {
 		return nil, err
 	}
-	for userID := range touched {
-		if err := a.deviceListChanged(r.Context(), userID); err != nil {
+	for userID, devices := range touched {
+		if err := a.deviceListChanged(r.Context(), userID, devices...); err != nil {
 			return nil, err
 		}
 	}
@@ -282,8 +286,26 @@ func sameUnsigned(a, b []byte) bool {
 	return x != nil && bytes.Equal(x, bare(b))
 }
 
-// deviceListChanged tells those who share a room with the user that the user's
-// devices or their keys have changed.
-func (a *API) deviceListChanged(ctx context.Context, userID string) error {
-	return a.db.Stream.Append(ctx, &storage.Change{DeviceLists: []storage.DeviceListChange{{UserID: userID}}})
+// crossSigning stands for the cross-signing keys among the devices that have changed.
+const crossSigning = ""
+
+// deviceListChanged tells those who share a room with the user that the given devices,
+// or the cross-signing keys, have changed. Without any it tells of devices that came or
+// went.
+func (a *API) deviceListChanged(ctx context.Context, userID string, devices ...string) error {
+	var changes []storage.DeviceListChange
+	if len(devices) == 0 {
+		var err error
+		if changes, err = a.db.UnannouncedDevices(ctx, userID); err != nil {
+			return err
+		}
+	}
+	local := userid.IsLocal(userID, a.serverName)
+	for _, id := range devices {
+		changes = append(changes, storage.DeviceListChange{UserID: userID, DeviceID: id, Announce: local})
+	}
+	if len(changes) == 0 {
+		changes = []storage.DeviceListChange{{UserID: userID}}
+	}
+	return a.db.Stream.Append(ctx, &storage.Change{DeviceLists: changes})
 }

@@ -90,7 +90,7 @@ func (a *API) setDeviceKeys(r *http.Request, u *httpapi.Requester, raw json.RawM
 	if err != nil || !changed {
 		return err
 	}
-	return a.deviceListChanged(r.Context(), u.UserID)
+	return a.deviceListChanged(r.Context(), u.UserID, u.DeviceID)
 }
 
 // deviceKeyList splits the keys of an upload, "ALGORITHM:ID" each.

@@ -8,15 +8,15 @@ import (
 	"io"
 	"net/http"
 
-	"hearth/internal/canonicaljson"
 	"hearth/internal/httpapi"
+	"hearth/internal/todevice"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
 const (
-	// maxToDevice bounds the messages of one request, and maxWaiting what may wait
-	// for a device that doesn't sync.
-	maxToDevice, maxWaiting = 5000, 100_000
+	// maxToDevice bounds the devices of one request.
+	maxToDevice = 5000
 	// maxToDeviceBytes bounds one message's content.
 	maxToDeviceBytes = 64 << 10
 )
@@ -41,78 +41,61 @@ func (a *API) putSendToDevice(r *http.Request, u *httpapi.Requester) (any, error
 	if len(eventType) > maxKeyID {
 		return nil, httpapi.InvalidParam("The type is longer than %d bytes", maxKeyID)
 	}
-	messages, err := a.addressed(r.Context(), u.UserID, eventType, body.Messages)
-	if err != nil || len(messages) == 0 {
+	c, err := a.addressed(r.Context(), u.UserID, eventType, body.Messages)
+	if err != nil || len(c.ToDevice)+len(c.RemoteToDevice) == 0 {
 		return nil, err
 	}
-	key := toDeviceTxn(u, eventType, httpapi.Var(r, "txnId"))
-	fresh, err := a.db.TakeToDeviceTxn(r.Context(), key)
-	if err != nil || !fresh {
-		return nil, err
-	}
-	if err := a.db.Stream.Append(r.Context(), &storage.Change{ToDevice: messages}); err != nil {
-		// Not stored: the client's repetition must not be taken for done.
-		if undo := a.db.ForgetToDeviceTxn(context.WithoutCancel(r.Context()), key); undo != nil {
-			a.log.Error("forgetting a to-device transaction failed", "err", undo)
-		}
-		return nil, err
-	}
-	return nil, nil
+	c.ToDeviceTxn = toDeviceTxn(u, eventType, httpapi.Var(r, "txnId"))
+	return nil, a.db.Stream.Append(r.Context(), c)
 }
 
-func toDeviceTxn(u *httpapi.Requester, eventType, txnID string) (key [16]byte) {
+func toDeviceTxn(u *httpapi.Requester, eventType, txnID string) *[16]byte {
 	sum := sha256.Sum256([]byte(u.UserID + "\x00" + u.DeviceID + "\x00" + eventType + "\x00" + txnID))
-	copy(key[:], sum[:])
-	return key
+	return (*[16]byte)(sum[:])
 }
 
-// addressed makes one message per device; "*" stands for all of a user's.
-func (a *API) addressed(ctx context.Context, sender, eventType string, wanted map[string]map[string]json.RawMessage) ([]storage.ToDevice, error) {
+// addressed makes one message per device of this server; "*" stands for all of a
+// user's. What is for users of other servers is left to theirs to tell apart.
+func (a *API) addressed(ctx context.Context, sender, eventType string, wanted map[string]map[string]json.RawMessage) (*storage.Change, error) {
+	remote := map[string]map[string]map[string]json.RawMessage{}
 	var users []string
-	for userID := range wanted {
-		if isText(userID) {
-			users = append(users, userID)
-		}
-	}
-	ids, err := a.db.DeviceIDs(ctx, users)
-	if err != nil {
-		return nil, err
-	}
-	var messages []storage.ToDevice
+	n := 0
 	for userID, devices := range wanted {
-		waiting, err := a.db.CountToDevice(ctx, userID)
-		if err != nil {
-			return nil, err
+		if !isText(userID) {
+			continue
 		}
-		for _, deviceID := range ids[userID] {
-			content, ok := devices[deviceID]
-			if !ok {
-				content, ok = devices["*"]
-			}
-			if !ok || waiting[deviceID] >= maxWaiting {
-				continue
-			}
-			event, err := toDeviceEvent(sender, eventType, content)
-			if err != nil {
+		if n += len(devices); n > maxToDevice {
+			return nil, httpapi.InvalidParam("There are messages to more than %d devices", maxToDevice)
+		}
+		for _, content := range devices {
+			if err := checkToDevice(content); err != nil {
 				return nil, err
 			}
-			if messages = append(messages, storage.ToDevice{UserID: userID, DeviceID: deviceID, Content: event}); len(messages) > maxToDevice {
-				return nil, httpapi.InvalidParam("There are messages to more than %d devices", maxToDevice)
-			}
 		}
+		if server := userid.Domain(userID); server != a.serverName {
+			if remote[server] == nil {
+				remote[server] = map[string]map[string]json.RawMessage{}
+			}
+			remote[server][userID] = devices
+			continue
+		}
+		users = append(users, userID)
 	}
-	return messages, nil
+	c := &storage.Change{}
+	var err error
+	if c.ToDevice, err = todevice.Local(ctx, a.db, sender, eventType, users, wanted); err != nil || a.o.Federation == nil {
+		return c, err
+	}
+	c.RemoteToDevice, err = todevice.Remote(ctx, a.db, sender, eventType, remote)
+	return c, err
 }
 
-func toDeviceEvent(sender, eventType string, content json.RawMessage) ([]byte, error) {
+func checkToDevice(content json.RawMessage) error {
 	if len(content) > maxToDeviceBytes {
-		return nil, httpapi.TooLarge("A message to a device is longer than %d bytes", maxToDeviceBytes)
+		return httpapi.TooLarge("A message to a device is longer than %d bytes", maxToDeviceBytes)
 	}
 	if trimmed := bytes.TrimSpace(content); len(trimmed) == 0 || trimmed[0] != '{' {
-		return nil, httpapi.BadJSON("The content of a message to a device must be an object")
+		return httpapi.BadJSON("The content of a message to a device must be an object")
 	}
-	b := append([]byte(`{"content":`), content...)
-	b = canonicaljson.AppendString(append(b, `,"sender":`...), sender)
-	b = canonicaljson.AppendString(append(b, `,"type":`...), eventType)
-	return append(b, '}'), nil
+	return nil
 }

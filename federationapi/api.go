@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"time"
 
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
@@ -25,6 +26,11 @@ type Options struct {
 	PublicAddress string
 	// Media answers for media; nil doesn't.
 	Media *Media
+	// PresenceEnabled is whether servers tell each other who is online.
+	PresenceEnabled bool
+	// ShowTyping, if set, shows until when a user of another server types in a room; the
+	// zero time ends it.
+	ShowTyping func(roomNID int64, userID string, until time.Time)
 	// Version is the program's.
 	Version string
 	Logger  *slog.Logger

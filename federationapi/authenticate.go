@@ -43,6 +43,7 @@ func (a *API) authenticate(r *http.Request) (origin string, body json.RawMessage
 		return "", nil, err
 	}
 	a.client.Alive(origin)
+	a.sender.heardOf(origin)
 	return origin, body, nil
 }
 

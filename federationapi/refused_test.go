@@ -123,8 +123,9 @@ func TestNothingFromBefore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sent, err := again.sender.isConcerned(two.name, e); err != nil || sent != want {
-			t.Errorf("%s is sent: %v %v", e.JSON, sent, err)
+		o := &outgoing{event: e}
+		if err := again.sender.resolve(background(t), []*outgoing{o}); err != nil || o.concerns(two.name) != want {
+			t.Errorf("%s is sent: %v %v", e.JSON, o.concerns(two.name), err)
 		}
 	}
 	if found, err := two.db.EventsByID(background(t), []string{secret}); err != nil || len(found) != 0 {

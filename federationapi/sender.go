@@ -2,190 +2,147 @@ package federationapi
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/json"
-	"errors"
-	mathrand "math/rand/v2"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/tidwall/gjson"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"hearth/federationapi/client"
-	"hearth/internal/httpapi"
-	"hearth/internal/userid"
-	"hearth/roomserver"
 	"hearth/storage"
 )
 
 const (
-	// maxRead bounds the events that are read at a time to find those of a server.
-	maxRead = 500
-	// maxTransaction bounds a transaction's events, in bytes.
-	maxTransaction = 1 << 20
-	// minPause and maxPause bound how long a server that can't be reached is left alone.
-	minPause, maxPause = time.Second, time.Hour
+	// presenceEvery is how often who is online is told, if there is nothing else to tell.
+	presenceEvery = 3 * time.Second
+	// tidyEvery is how often the places of servers that were sent everything are stored.
+	tidyEvery = 5 * time.Minute
+	// retryDispatch is how long to wait for a database that doesn't answer.
+	retryDispatch = time.Second
 )
 
-// sender sends this server's events to the others that are in their rooms. What a
-// server has still to get isn't copied anywhere: each has a place in the stream, kept
-// in the database, up to which it has been sent everything.
+// sender sends the others what this server's users do. What a server has still to get
+// isn't copied anywhere: each has a place in the stream, kept in the database, up to which
+// it has been sent everything.
+//
+// dispatch goes through the stream once for all and finds whom things concern. A server
+// for which there is something is then served by one of a bounded number of workers.
 type sender struct {
 	a      *API
 	ctx    context.Context
 	cancel context.CancelFunc
 	all    sync.WaitGroup
+	// started tells this run of the program from others.
+	started int64
 
-	// head is the newest position that was followed: the stream's own is behind it while
-	// its followers are told.
-	head atomic.Int64
+	// followed is how far the stream was followed, head how far it was dispatched: the
+	// servers that anything up to there concerns have a place. Up to settled they have also
+	// been poked.
+	followed, head, settled atomic.Int64
+	tail                    tail
+	catchUp                 int // see maxCatchUp
+	wake                    chan struct{}
 
 	mu      sync.Mutex
+	stopped bool
 	servers map[string]*destination
-	// pending is what was committed and whose destinations haven't been woken, by room.
-	pending map[int64]*pendingRoom
-	wake    chan struct{}
-}
-
-// pendingRoom is a room in which this server's users did something.
-type pendingRoom struct {
-	view *roomserver.View
-	// from is the position of the first event, and others are servers that an event
-	// concerns besides those in the room.
-	from   storage.Position
-	others map[string]bool
-}
-
-// destination is a server to which events are sent, one transaction at a time.
-type destination struct {
-	name   string
-	cursor storage.Position
-	wake   chan struct{}
+	// heard is when servers were last heard of.
+	heard *lru.Cache[string, time.Time]
+	// quiet are servers for which there is nothing but who is online.
+	quiet []*destination
+	// reached serves the servers that answered last, doubtful all others: they don't take
+	// the reached ones' workers.
+	reached, doubtful pool
 }
 
 func newSender(a *API) *sender {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &sender{a: a, ctx: ctx, cancel: cancel, servers: map[string]*destination{},
-		pending: map[int64]*pendingRoom{}, wake: make(chan struct{}, 1)}
+	s := &sender{a: a, ctx: ctx, cancel: cancel, servers: map[string]*destination{}, wake: make(chan struct{}, 1), catchUp: maxCatchUp, started: time.Now().UnixNano()}
+	var err error
+	if s.heard, err = lru.New[string, time.Time](maxHeard); err != nil {
+		panic(err) // only for a size that isn't positive
+	}
+	s.reached.workers, s.doubtful.workers = 256, 64
+	return s
 }
+
+// dispatched is the name under which the place of dispatch itself is stored.
+const dispatched = ""
 
 // StartSending goes on sending from where it was left, and follows the stream.
 func (a *API) StartSending(ctx context.Context) error {
+	s := a.sender
 	cursors, err := a.db.FederationCursors(ctx)
 	if err != nil {
 		return err
 	}
-	a.db.Stream.Follow(a.sender.follow)
-	a.sender.advance(a.db.Stream.Position())
-	a.sender.all.Go(a.sender.dispatch)
-	for server, p := range cursors {
-		a.sender.start(server, p)
+	missed, err := a.db.UnannouncedDevices(ctx, "")
+	if err != nil {
+		return err
 	}
+	a.db.Stream.Follow(s.follow)
+	now := a.db.Stream.Position()
+	s.tail.mu.Lock()
+	s.tail.from = max(s.tail.from, now)
+	s.tail.mu.Unlock()
+	s.advance(now)
+	head, known := now, false
+	for _, c := range cursors {
+		if c.Server == dispatched {
+			head, known = c.Position, true
+		}
+	}
+	s.head.Store(head)
+	s.settled.Store(head)
+	if !known {
+		if err := a.db.SetFederationCursor(ctx, storage.FederationCursor{Server: dispatched, Position: head}); err != nil {
+			return err
+		}
+	}
+	if len(missed) > 0 {
+		if err := a.db.Stream.Append(ctx, &storage.Change{DeviceLists: missed}); err != nil {
+			return err
+		}
+	}
+	for _, c := range cursors {
+		if c.Server != dispatched {
+			s.resume(c)
+		}
+	}
+	s.all.Go(s.dispatch)
+	s.all.Go(s.tidy)
+	poke(s.wake)
 	return nil
 }
 
 // StopSending waits until what is on its way has been sent or given up.
 func (a *API) StopSending() {
+	a.sender.mu.Lock()
+	a.sender.stopped = true
+	a.sender.mu.Unlock()
 	a.sender.cancel()
 	a.sender.all.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := a.sender.store(ctx); err != nil {
+		a.log.Warn("storing how far servers were sent everything failed", "err", err)
+	}
 }
 
-// follow notes in which rooms this server's users did something. It runs on the
-// stream's writer; finding the destinations, which goes through the members of a room
-// whose state has changed, is left to dispatch.
+// follow keeps what this server's users did. It runs on the stream's writer; finding
+// whom it concerns is left to dispatch.
 func (s *sender) follow(b *storage.Batch) {
+	if list := s.outgoingOf(b); len(list) > 0 {
+		s.tail.add(list)
+	}
 	s.advance(b.Position)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, c := range b.Changes {
-		if c.Room == nil {
-			continue
-		}
-		for _, e := range c.Room.Events {
-			if e.Flags == 0 && e.Position != 0 && userid.Domain(e.Sender) == s.a.serverName {
-				s.note(c.Room, e)
-			}
-		}
-	}
-	if len(s.pending) > 0 {
-		poke(s.wake)
-	}
-}
-
-// note has an event's destinations woken. The lock is held.
-func (s *sender) note(c *storage.RoomChange, e *storage.Event) {
-	p := s.pending[c.Room.NID]
-	if p == nil {
-		p = &pendingRoom{from: e.Position, others: map[string]bool{}}
-		s.pending[c.Room.NID] = p
-	}
-	p.view = &roomserver.View{Room: c.Room, State: c.StateAfter}
-	if server := targetOf(e); server != "" {
-		p.others[server] = true
-	}
-}
-
-// targetOf is the server of a membership's user, who may have left by it, "" for other
-// events. An invited user's server has been given the invitation already.
-func targetOf(e *storage.Event) string {
-	if e.Type == "m.room.member" && e.IsState() && gjson.GetBytes(e.JSON, "content.membership").Str != "invite" {
-		return userid.Domain(*e.StateKey)
-	}
-	return ""
-}
-
-// dispatch wakes the destinations of what follow noted; a new one begins with the
-// first event that concerns it.
-func (s *sender) dispatch() {
-	for {
-		select {
-		case <-s.wake:
-		case <-s.ctx.Done():
-			return
-		}
-		s.mu.Lock()
-		pending := s.pending
-		s.pending = map[int64]*pendingRoom{}
-		s.mu.Unlock()
-		for _, p := range pending {
-			for server := range s.a.rooms.JoinedServers(p.view) {
-				p.others[server] = true
-			}
-			for server := range p.others {
-				if s.a.mayBeSent(server) {
-					poke(s.start(server, p.from-1).wake)
-				}
-			}
-		}
-	}
-}
-
-// mayBeSent reports whether events are sent to the server at all.
-func (a *API) mayBeSent(server string) bool {
-	_, _, ok := client.SplitServerName(server)
-	return ok && server != a.serverName && a.client.Allowed(server) == nil
+	poke(s.wake)
 }
 
 func (s *sender) advance(p storage.Position) {
-	for old := s.head.Load(); old < p && !s.head.CompareAndSwap(old, p); {
-		old = s.head.Load()
+	for old := s.followed.Load(); old < p && !s.followed.CompareAndSwap(old, p); {
+		old = s.followed.Load()
 	}
-}
-
-// start returns a destination, which is made with the cursor if it is new.
-func (s *sender) start(server string, cursor storage.Position) *destination {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if d := s.servers[server]; d != nil {
-		return d
-	}
-	d := &destination{name: server, cursor: cursor, wake: make(chan struct{}, 1)}
-	s.servers[server] = d
-	poke(d.wake)
-	s.all.Go(func() { s.run(d) })
-	return d
 }
 
 func poke(wake chan struct{}) {
@@ -195,115 +152,85 @@ func poke(wake chan struct{}) {
 	}
 }
 
-// run sends a server what concerns it, until the sender is stopped.
-func (s *sender) run(d *destination) {
-	if err := s.a.db.SetFederationCursor(s.ctx, d.name, d.cursor); err != nil && s.ctx.Err() == nil {
-		s.a.log.Error("a server's place couldn't be stored", "server", d.name, "err", err)
-	}
-	pause := minPause
+// dispatch finds whom things concern, and has them sent.
+func (s *sender) dispatch() {
+	quiet := time.NewTicker(presenceEvery)
+	defer quiet.Stop()
 	for {
 		select {
-		case <-d.wake:
+		case <-s.wake:
+		case <-quiet.C:
+			s.wakeQuiet()
+			continue
 		case <-s.ctx.Done():
 			return
 		}
-		for {
-			more, err := s.sendSome(d)
-			if s.ctx.Err() != nil {
-				return
-			}
-			if err != nil {
-				s.a.log.Info("sending to a server failed", "server", d.name, "again_in", pause, "err", err)
-				if !s.sleep(pause/2 + mathrand.N(pause/2+1)) {
+		for s.head.Load() < s.followed.Load() {
+			if err := s.dispatchSome(); err != nil {
+				if s.ctx.Err() != nil {
 					return
 				}
-				pause = min(2*pause, maxPause)
-				continue
-			}
-			pause = minPause
-			if !more {
-				break
+				s.a.log.Warn("finding whom to send what failed", "err", err)
+				if !s.sleep(retryDispatch) {
+					return
+				}
 			}
 		}
 	}
 }
 
 func (s *sender) sleep(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return true
 	case <-s.ctx.Done():
 		return false
 	}
 }
 
-// sendSome sends at most one transaction and moves the server's place on.
-func (s *sender) sendSome(d *destination) (more bool, err error) {
-	upTo := s.head.Load()
-	events, err := s.a.db.EventsBySendersOf(s.ctx, s.a.serverName, d.cursor, upTo, maxRead)
+func (s *sender) dispatchSome() error {
+	after, upTo := s.head.Load(), s.followed.Load()
+	list, known := s.tail.between(after, upTo)
+	var err error
+	if known {
+		err = s.resolve(s.ctx, list)
+	} else {
+		list, upTo, err = s.read(s.ctx, "", after, upTo)
+	}
 	if err != nil {
-		return false, err
+		return err
 	}
-	var pdus []json.RawMessage
-	size, reached, whole := 0, d.cursor, true
-	for _, e := range events {
-		concerned, err := s.isConcerned(d.name, e)
-		if err != nil {
-			return false, err
-		}
-		if concerned {
-			if len(pdus) == maxPDUs || size+len(e.JSON) > maxTransaction {
-				whole = false
-				break
+	first := map[string]storage.Position{} // before what concerns each server first
+	loud := map[string]bool{}
+	for _, o := range list {
+		note := func(server string) {
+			if server == s.a.serverName || server == "" {
+				return
 			}
-			pdus = append(pdus, e.JSON)
-			size += len(e.JSON)
+			if _, known := first[server]; !known {
+				first[server] = o.at - 1
+			}
+			loud[server] = loud[server] || o.presence == nil
 		}
-		reached = e.Position
-	}
-	if whole && len(events) < maxRead {
-		reached = upTo
-	}
-	if len(pdus) > 0 {
-		if err := s.send(d.name, pdus); err != nil {
-			return false, err
+		for server := range o.servers {
+			note(server)
 		}
+		note(o.also)
 	}
-	d.cursor = reached
-	return reached < upTo, s.a.db.SetFederationCursor(s.ctx, d.name, reached)
+	if err := s.meet(first); err != nil {
+		return err
+	}
+	// Only now, when all are met, may they read it.
+	s.head.Store(upTo)
+	for server, from := range first {
+		s.poke(server, from, loud[server])
+	}
+	s.settled.Store(upTo)
+	return nil
 }
 
-// isConcerned reports whether a server is to be sent an event: one that was in the
-// room then. Who has come since mustn't learn by this what was said before.
-func (s *sender) isConcerned(server string, e *storage.Event) (bool, error) {
-	if targetOf(e) == server {
-		return true, nil
-	}
-	joined, err := s.a.rooms.JoinedServersBefore(s.ctx, e)
-	return joined[server] > 0, err
-}
-
-func (s *sender) send(server string, pdus []json.RawMessage) error {
-	_, err := s.a.client.Do(s.ctx, client.Request{
-		Method: http.MethodPut, Server: server, URI: client.Path("/_matrix/federation/v1/send", rand.Text()), Force: true, // run pauses
-		Body: map[string]any{"origin": s.a.serverName, "origin_server_ts": time.Now().UnixMilli(), "pdus": pdus},
-	})
-	if err != nil && isFinal(err) {
-		s.a.log.Warn("a server refused a transaction", "server", server, "err", err)
-		return nil
-	}
-	return err
-}
-
-// isFinal reports whether a transaction would be refused again however often it is
-// sent. That its sender isn't known, or isn't let in, may be over in a while.
-func isFinal(err error) bool {
-	var own *httpapi.Error
-	if errors.As(err, &own) {
-		return true // this server doesn't talk with that one
-	}
-	var refused *client.RemoteError
-	return errors.As(err, &refused) && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusRequestEntityTooLarge)
+// mayBeSent reports whether anything is sent to the server at all.
+func (a *API) mayBeSent(server string) bool {
+	_, _, ok := client.SplitServerName(server)
+	return ok && server != a.serverName && a.client.Allowed(server) == nil
 }

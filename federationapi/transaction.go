@@ -59,6 +59,9 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 	// What has begun is finished even if the other server no longer waits for it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), maxTransactionTime)
 	defer cancel()
+	if err := a.takeEDUs(ctx, origin, txn.EDUs, true); err != nil {
+		return nil, err
+	}
 	for _, text := range txn.PDUs {
 		id, err := a.takePDU(ctx, origin, text)
 		if id == "" {
@@ -70,6 +73,9 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 			a.log.Info("an event of another server was refused", "origin", origin, "event", id, "err", err)
 		}
 		results[id] = res
+	}
+	if err := a.takeEDUs(ctx, origin, txn.EDUs, false); err != nil {
+		return nil, err
 	}
 	return map[string]any{"pdus": results}, nil
 }

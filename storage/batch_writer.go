@@ -20,6 +20,8 @@ type batchWriter struct {
 	stmts map[string]*sql.Stmt
 	// position is the stream's head after the last batch.
 	position Position
+	// forgotTxns is when old transactions were last forgotten.
+	forgotTxns time.Time
 }
 
 // reconnectFor bounds how long a batch waits for a database that went away.

@@ -25,6 +25,11 @@ type Change struct {
 	AccountData []AccountData
 	Presence    []Presence
 	ToDevice    []ToDevice
+	// RemoteToDevice are messages to devices of other servers' users.
+	RemoteToDevice []RemoteToDevice
+	// ToDeviceTxn, unless nil, names the request that the messages to devices came with: if
+	// one of that name was written before, they aren't again.
+	ToDeviceTxn *[16]byte
 	DeviceLists []DeviceListChange
 	// Forgets tells followers of rooms that users have forgotten.
 	Forgets []Forget
@@ -90,7 +95,7 @@ func (c *Change) rows() int {
 
 // userRows is how many positions what users did draws, apart from rooms.
 func (c *Change) userRows() int {
-	return len(c.Receipts) + len(c.AccountData) + len(c.Presence) + len(c.ToDevice) + len(c.DeviceLists)
+	return len(c.Receipts) + len(c.AccountData) + len(c.Presence) + len(c.ToDevice) + len(c.RemoteToDevice) + len(c.DeviceLists)
 }
 
 // Batch is a run of changes that was committed together. Changes that failed

@@ -98,6 +98,10 @@ func (p *plan) setBase(base Position) {
 			next++
 			c.ToDevice[i].Position = next
 		}
+		for i := range c.RemoteToDevice {
+			next++
+			c.RemoteToDevice[i].Position = next
+		}
 		for i := range c.DeviceLists {
 			next++
 			c.DeviceLists[i].Position = next

@@ -105,15 +105,17 @@ type Destination struct {
 	Server       string
 	FailingSince int64
 	RetryAt      int64
+	FailedAt     int64
 	Failures     int
+	LastError    string
 }
 
 // GetDestination returns how a server failed last; a server that answers has no
 // failures.
 func (db *DB) GetDestination(ctx context.Context, server string) (Destination, error) {
 	d := Destination{Server: server}
-	err := db.scanRow(ctx, `SELECT failing_since, retry_at, failures FROM destinations WHERE server = $1`,
-		[]any{server}, &d.FailingSince, &d.RetryAt, &d.Failures)
+	err := db.scanRow(ctx, `SELECT failing_since, retry_at, failures, failed_at, last_error FROM destinations WHERE server = $1`,
+		[]any{server}, &d.FailingSince, &d.RetryAt, &d.Failures, &d.FailedAt, &d.LastError)
 	if err = notFound("reading how a server failed", err); errors.Is(err, ErrNotFound) {
 		err = nil
 	}
@@ -127,9 +129,10 @@ func (db *DB) SetDestination(ctx context.Context, d Destination) error {
 		_, err = db.exec(ctx, `DELETE FROM destinations WHERE server = $1`, d.Server)
 	} else {
 		_, err = db.exec(ctx, `
-			INSERT INTO destinations (server, failing_since, retry_at, failures) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (server) DO UPDATE SET failing_since = excluded.failing_since, retry_at = excluded.retry_at, failures = excluded.failures`,
-			d.Server, d.FailingSince, d.RetryAt, d.Failures)
+			INSERT INTO destinations (server, failing_since, retry_at, failures, failed_at, last_error) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (server) DO UPDATE SET failing_since = excluded.failing_since, retry_at = excluded.retry_at,
+				failures = excluded.failures, failed_at = excluded.failed_at, last_error = excluded.last_error`,
+			d.Server, d.FailingSince, d.RetryAt, d.Failures, d.FailedAt, d.LastError)
 	}
 	if err != nil {
 		return fmt.Errorf("storing how a server failed: %w", err)

@@ -66,9 +66,7 @@ const maxPresence = 50_000
 func (db *DB) RecentPresence(ctx context.Context) ([]Presence, error) {
 	rows, err := db.query(ctx, `SELECT user_id, position, last_active_ts, state, status_msg FROM presence
 		ORDER BY position DESC LIMIT $1`, maxPresence)
-	list, err := collect(rows, err, func(r *sql.Rows) (p Presence, err error) {
-		return p, r.Scan(&p.UserID, &p.Position, &p.LastActiveTS, &p.State, &p.StatusMsg)
-	})
+	list, err := collect(rows, err, scanPresence)
 	if err != nil {
 		return nil, fmt.Errorf("reading presence: %w", err)
 	}

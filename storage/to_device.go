@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 
-	"github.com/google/uuid"
 	"github.com/lib/pq"
 )
 
@@ -16,10 +15,22 @@ type ToDevice struct {
 	Content          []byte
 }
 
+// RemoteToDevice are messages to devices of a server's users. Content is an
+// m.direct_to_device as the server is sent it.
+type RemoteToDevice struct {
+	Position Position
+	Server   string
+	Content  []byte
+}
+
 // DeviceListChange says that a user's devices or their keys have changed.
 type DeviceListChange struct {
 	Position Position
 	UserID   string
+	// Announce is whether other servers are to be told; then DeviceID is the device that
+	// changed, "" for the cross-signing keys.
+	Announce bool
+	DeviceID string
 }
 
 // ListToDevice returns up to limit of a device's messages after one position and
@@ -63,27 +74,6 @@ func (db *DB) CountToDevice(ctx context.Context, userID string) (map[string]int,
 	return counts, nil
 }
 
-// TakeToDeviceTxn notes a to-device request's transaction, and reports whether it
-// is new. Those of more than a week ago are forgotten.
-func (db *DB) TakeToDeviceTxn(ctx context.Context, key [16]byte) (fresh bool, err error) {
-	n, err := db.exec(ctx, `INSERT INTO to_device_txns (txn_key) VALUES ($1) ON CONFLICT DO NOTHING`, uuid.UUID(key))
-	if err == nil && n > 0 {
-		_, err = db.exec(ctx, `DELETE FROM to_device_txns WHERE created_at < now() - interval '7 days'`)
-	}
-	if err != nil {
-		return false, fmt.Errorf("noting a transaction: %w", err)
-	}
-	return n > 0, nil
-}
-
-// ForgetToDeviceTxn lets a transaction be repeated whose messages weren't stored.
-func (db *DB) ForgetToDeviceTxn(ctx context.Context, key [16]byte) error {
-	if _, err := db.exec(ctx, `DELETE FROM to_device_txns WHERE txn_key = $1`, uuid.UUID(key)); err != nil {
-		return fmt.Errorf("forgetting a transaction: %w", err)
-	}
-	return nil
-}
-
 // DeviceListsChanged returns whose devices changed after one position and up to
 // another.
 func (db *DB) DeviceListsChanged(ctx context.Context, after, upTo Position) ([]string, error) {
@@ -93,42 +83,6 @@ func (db *DB) DeviceListsChanged(ctx context.Context, after, upTo Position) ([]s
 		return nil, fmt.Errorf("reading changed device lists: %w", err)
 	}
 	return list, nil
-}
-
-// writeDevices writes messages to devices that exist, and changed device lists.
-func (w *batchWriter) writeDevices(ctx context.Context, p *plan) error {
-	var position, listPosition intArray
-	var user, device, content, listUser textArray
-	lists := map[string]Position{}
-	for _, t := range p.tickets {
-		for _, m := range t.change.ToDevice {
-			position.add(m.Position)
-			user.add(m.UserID)
-			device.add(m.DeviceID)
-			content.add(string(m.Content))
-		}
-		for _, l := range t.change.DeviceLists {
-			lists[l.UserID] = l.Position
-		}
-	}
-	if len(position.buf) > 0 {
-		if err := w.exec(ctx, "writing messages to devices", `
-			INSERT INTO to_device (position, user_id, device_id, content)
-			SELECT m.* FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[]) AS m (position, user_id, device_id, content)
-			JOIN devices d USING (user_id, device_id)`, &position, &user, &device, &content); err != nil {
-			return err
-		}
-	}
-	for userID, at := range lists {
-		listUser.add(userID)
-		listPosition.add(at)
-	}
-	if len(lists) == 0 {
-		return nil
-	}
-	return w.exec(ctx, "writing device lists", `
-		INSERT INTO device_lists (user_id, position) SELECT * FROM unnest($1::text[], $2::bigint[])
-		ON CONFLICT (user_id) DO UPDATE SET position = excluded.position`, &listUser, &listPosition)
 }
 
 // DeviceIDs returns the ids of all devices of the users.

@@ -200,4 +200,7 @@ type Presence struct {
 	State        string // online, unavailable or offline
 	StatusMsg    string
 	LastActiveTS int64 // milliseconds since 1970
+	// Rooms are the rooms of a user of another server, whom followers don't know. They
+	// aren't stored.
+	Rooms []int64
 }

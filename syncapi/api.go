@@ -4,6 +4,7 @@
 package syncapi
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 
@@ -27,7 +28,10 @@ type Options struct {
 	// PosKey proves that a pos of sliding sync is this server's own. Without one, no pos is
 	// good after a restart.
 	PosKey []byte
-	Logger *slog.Logger
+	// OnTyping, if set, is told who of this server's users begins, goes on or ceases to
+	// type. It must not wait.
+	OnTyping func(ctx context.Context, roomID, userID string, typing bool)
+	Logger   *slog.Logger
 }
 
 // API answers /sync and its neighbours. All methods are safe for concurrent use.

@@ -158,7 +158,9 @@ func (q *request) shootPresence() []storage.Presence {
 	for i := sort.Search(len(log), func(i int) bool { return log[i].position > q.since.Position }); i < len(log); i++ {
 		if id := log[i].userID; !seen[id] && q.shares(id) {
 			seen[id] = true
-			changed = append(changed, h.presence[id])
+			if p, known := h.presence[id]; known {
+				changed = append(changed, p)
+			}
 		}
 	}
 	return changed

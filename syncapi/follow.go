@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"hearth/internal/userid"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -220,21 +221,30 @@ func (h *hub) followReceipt(x storage.Receipt) {
 }
 
 func (h *hub) followPresence(p storage.Presence) {
+	rooms := p.Rooms
+	p.Rooms = nil
 	h.presence[p.UserID] = p
+	if !userid.IsLocal(p.UserID, h.o.ServerName) {
+		h.heard[p.UserID] = time.Now()
+	}
 	if len(h.presenceLog) >= maxPresenceLog {
 		h.presenceLog = slices.Clone(h.presenceLog[maxPresenceLog/2:])
 	}
 	h.presenceLog = append(h.presenceLog, userChange{p.Position, p.UserID})
-	u := h.users[p.UserID]
-	if u == nil {
-		return
+	if u := h.users[p.UserID]; u != nil {
+		for nid, m := range u.memberships {
+			if m.Membership == "join" {
+				rooms = append(rooms, nid)
+			}
+		}
 	}
 	told := map[*user]bool{}
-	for nid, m := range u.memberships {
-		if m.Membership != "join" {
+	for _, nid := range rooms {
+		r := h.rooms[nid]
+		if r == nil {
 			continue
 		}
-		for w := range h.rooms[nid].watchers {
+		for w := range r.watchers {
 			if !told[w] {
 				told[w] = true
 				h.concerns(w, p.Position)

@@ -30,6 +30,8 @@ type hub struct {
 	byID     map[string]*room
 	users    map[string]*user
 	presence map[string]storage.Presence
+	// heard is when the servers of others last said anything of their presence.
+	heard map[string]time.Time
 	// presenceLog lists who changed, in the stream's order, bounded.
 	presenceLog []userChange
 	// deviceLog lists whose devices changed, in the stream's order: every change
@@ -193,7 +195,7 @@ func newHub(o Options) *hub {
 	position := o.DB.Stream.Position()
 	h := &hub{
 		o: o, position: position, deviceLogFrom: position, devicesUpTo: position, devicesToFind: make(chan struct{}, 1), rooms: map[int64]*room{}, byID: map[string]*room{},
-		users: map[string]*user{}, presence: map[string]storage.Presence{},
+		users: map[string]*user{}, presence: map[string]storage.Presence{}, heard: map[string]time.Time{},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	// Over a restart the serial must grow, or clients would miss who is typing.

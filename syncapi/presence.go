@@ -6,12 +6,16 @@ import (
 	"time"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
 const (
 	// offlineAfter is how long after their last sync somebody counts as gone.
 	offlineAfter = time.Minute
+	// remoteOfflineAfter is that for users of other servers, after those have last said
+	// anything of them.
+	remoteOfflineAfter = 30 * time.Minute
 	// presenceEvery is how often those who went away are looked for.
 	presenceEvery = 15 * time.Second
 	// maxStatus bounds a status message, in bytes.
@@ -56,6 +60,7 @@ func (a *API) watchPresence() {
 		case <-a.closing:
 			return
 		case now := <-tick.C:
+			a.hub.forgetAway(now)
 			gone := a.gone(now)
 			if len(gone) == 0 {
 				continue
@@ -78,9 +83,24 @@ func (a *API) loadPresence(ctx context.Context) error {
 	for _, p := range all {
 		if known, ok := h.presence[p.UserID]; !ok || known.Position < p.Position {
 			h.presence[p.UserID] = p
+			if !userid.IsLocal(p.UserID, h.o.ServerName) {
+				h.heard[p.UserID] = time.Now()
+			}
 		}
 	}
 	return nil
+}
+
+// forgetAway forgets users of other servers who are offline for long.
+func (h *hub) forgetAway(now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id, at := range h.heard {
+		if now.Sub(at) > 2*remoteOfflineAfter && h.presence[id].State == "offline" {
+			delete(h.heard, id)
+			delete(h.presence, id)
+		}
+	}
 }
 
 // gone lists those who are shown as there and have not synced lately.
@@ -91,6 +111,13 @@ func (a *API) gone(now time.Time) []storage.Presence {
 	var gone []storage.Presence
 	for id, p := range h.presence {
 		if p.State == "offline" {
+			continue
+		}
+		if !userid.IsLocal(id, h.o.ServerName) {
+			if now.Sub(h.heard[id]) > remoteOfflineAfter {
+				p.State = "offline"
+				gone = append(gone, p)
+			}
 			continue
 		}
 		last := p.LastActiveTS

@@ -1,11 +1,13 @@
 package syncapi
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"time"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 )
 
@@ -55,7 +57,15 @@ func (a *API) putTyping(r *http.Request, u *httpapi.Requester) (any, error) {
 		until = time.Now().Add(d)
 	}
 	a.hub.setTyping(v.Room.NID, u.UserID, until)
+	if a.o.OnTyping != nil {
+		a.o.OnTyping(r.Context(), v.Room.ID, u.UserID, *body.Typing)
+	}
 	return nil, nil
+}
+
+// ShowTyping shows until when a user of another server types; the zero time ends it.
+func (a *API) ShowTyping(roomNID int64, userID string, until time.Time) {
+	a.hub.setTyping(roomNID, userID, until)
 }
 
 // setTyping notes until when somebody types; the zero time ends it. In a room
@@ -91,6 +101,9 @@ func (h *hub) expireTyping(nid int64, userID string) {
 	if until, ok := r.typing[userID]; ok && !until.After(time.Now()) {
 		delete(r.typing, userID)
 		h.typingChanged(r)
+		if h.o.OnTyping != nil && userid.IsLocal(userID, h.o.ServerName) {
+			go h.o.OnTyping(context.Background(), r.id, userID, false)
+		}
 	}
 }
 

@@ -51,10 +51,12 @@ func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *stor
 	}
 	f := federationapi.New(federationapi.Options{
 		DB: db, Rooms: rooms, Client: asker, RateLimit: limit,
-		Media:         &federationapi.Media{Download: media.ServeDownload, Thumbnail: media.ServeThumbnail},
+		Media:           &federationapi.Media{Download: media.ServeDownload, Thumbnail: media.ServeThumbnail},
+		PresenceEnabled: cfg.Presence.Enabled, ShowTyping: s.sync.ShowTyping,
 		PublicAddress: cfg.Federation.PublicAddress, Version: versionName(), Logger: s.log,
 	})
 	f.Register(api)
+	s.federation = f
 	*users = clientapi.Federation{Join: f.Join, Leave: f.Leave, Invite: f.Invite, ResolveAlias: f.ResolveAlias, AskSpace: f.AskSpace}
 	s.closers = append(s.closers, func() error { f.StopSending(); return nil })
 	return f.StartSending(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"hearth/clientapi"
+	"hearth/federationapi"
 	federation "hearth/federationapi/client"
 	"hearth/internal/certificate"
 	"hearth/internal/config"
@@ -36,6 +37,8 @@ type server struct {
 	certificate *certificate.Store
 	// pushRules are everybody's.
 	pushRules *push.Book
+	// federation is nil if the server has none.
+	federation *federationapi.API
 	// closers stop what was started, the last first.
 	closers []func() error
 }
@@ -120,7 +123,8 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	s.closers = append(s.closers, func() error { media.Close(); return nil })
 	posKey := sha256.Sum256(append([]byte("sliding sync positions "), key.Private.Seed()...))
 	s.sync = syncapi.New(syncapi.Options{
-		DB: db, Rooms: rooms, ServerName: cfg.ServerName, CacheBytes: int64(cfg.Cache.Budget) / 2,
+		OnTyping: s.onTyping,
+		DB:       db, Rooms: rooms, ServerName: cfg.ServerName, CacheBytes: int64(cfg.Cache.Budget) / 2,
 		PresenceEnabled: cfg.Presence.Enabled, PosKey: posKey[:], Logger: s.log,
 	})
 	if err := client.ResumeDeactivations(ctx); err != nil {
@@ -136,6 +140,13 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	}
 	s.metrics = metricsHandler(db)
 	return nil
+}
+
+// onTyping tells other servers who types.
+func (s *server) onTyping(ctx context.Context, roomID, userID string, typing bool) {
+	if s.federation != nil {
+		s.federation.Typing(ctx, roomID, userID, typing)
+	}
 }
 
 // endLongPolls answers the clients that wait for news.

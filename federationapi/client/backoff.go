@@ -14,11 +14,13 @@ import (
 )
 
 const (
-	// firstPause is how long a server isn't asked after its second failure in a row;
-	// each further one doubles it.
-	firstPause  = 10 * time.Second
-	maxPause    = 6 * time.Hour
-	noteTimeout = 10 * time.Second
+	// A server that keeps failing isn't asked for a patience-th of the time since when it
+	// does, so that after an outage of an hour it is found again within a minute.
+	patience           = 60
+	minPause, maxPause = 10 * time.Second, time.Hour
+	noteTimeout        = 10 * time.Second
+	// maxError bounds the text of an error that is kept, in bytes.
+	maxError = 500
 )
 
 // mayAsk refuses to ask servers that aren't allowed, this one, and those that failed
@@ -33,7 +35,7 @@ func (c *Client) mayAsk(ctx context.Context, r *Request) error {
 	if err := c.Allowed(r.Server); err != nil || r.Force {
 		return err
 	}
-	d, err := c.failure(ctx, r.Server)
+	d, err := c.Failure(ctx, r.Server)
 	if err != nil {
 		return err
 	}
@@ -45,15 +47,16 @@ func (c *Client) mayAsk(ctx context.Context, r *Request) error {
 
 // RetryAt is when the server is asked again, the zero time for at once.
 func (c *Client) RetryAt(ctx context.Context, server string) (time.Time, error) {
-	d, err := c.failure(ctx, server)
+	d, err := c.Failure(ctx, server)
 	if err != nil || d.Failures == 0 {
 		return time.Time{}, err
 	}
 	return time.UnixMilli(d.RetryAt), nil
 }
 
-// failure returns how the server failed last, from memory if it is known.
-func (c *Client) failure(ctx context.Context, server string) (storage.Destination, error) {
+// Failure returns how the server failed last, from memory if it is known. One that
+// answers has no failures.
+func (c *Client) Failure(ctx context.Context, server string) (storage.Destination, error) {
 	if d, ok := c.failures.Get(server); ok {
 		return d, nil
 	}
@@ -64,11 +67,11 @@ func (c *Client) failure(ctx context.Context, server string) (storage.Destinatio
 	return d, err
 }
 
-// failed notes that a server gave no answer.
-func (c *Client) failed(server string) {
+// failed notes that a server gave no answer, and why.
+func (c *Client) failed(server string, why error) {
 	ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
 	defer cancel()
-	d, err := c.failure(ctx, server)
+	d, err := c.Failure(ctx, server)
 	if err != nil {
 		c.log.Warn("reading how a server failed", "server", server, "err", err)
 		return
@@ -81,11 +84,14 @@ func (c *Client) failed(server string) {
 		d.FailingSince = now.UnixMilli()
 	}
 	d.Failures++
+	d.FailedAt = now.UnixMilli()
+	text := strings.ToValidUTF8(strings.ReplaceAll(why.Error(), "\x00", ""), "\uFFFD")
+	d.LastError = text[:min(len(text), maxError)]
 	// The first failure costs nothing: it may have been a connection that had closed.
 	pause := time.Duration(0)
 	if d.Failures > 1 {
-		pause = min(firstPause<<min(d.Failures-2, 20), maxPause)
-		pause += rand.N(pause / 4)
+		pause = min(max(now.Sub(time.UnixMilli(d.FailingSince))/patience, minPause), maxPause)
+		pause -= rand.N(pause / 4)
 	}
 	d.RetryAt = now.Add(pause).UnixMilli()
 	c.note(ctx, d)
@@ -98,7 +104,7 @@ func (c *Client) Alive(server string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), noteTimeout)
 	defer cancel()
-	if d, err := c.failure(ctx, server); err == nil && d.Failures > 0 {
+	if d, err := c.Failure(ctx, server); err == nil && d.Failures > 0 {
 		c.note(ctx, storage.Destination{Server: server})
 	}
 }

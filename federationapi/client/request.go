@@ -120,7 +120,7 @@ func (c *Client) Stream(ctx context.Context, r Request) (*http.Response, error) 
 			return nil, refused
 		}
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			c.failed(r.Server)
+			c.failed(r.Server, err)
 		}
 		countUnreachable.Inc()
 		return nil, &UnreachableError{Server: r.Server, Err: err}
@@ -131,7 +131,7 @@ func (c *Client) Stream(ctx context.Context, r Request) (*http.Response, error) 
 		e := remoteError(r.Server, res)
 		// A gateway's page says that nobody is behind it.
 		if e.Code == "" && e.Status >= 502 && e.Status <= 504 {
-			c.failed(r.Server)
+			c.failed(r.Server, e)
 		} else {
 			c.Alive(r.Server)
 		}

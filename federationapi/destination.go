@@ -1,0 +1,275 @@
+package federationapi
+
+import (
+	"errors"
+	mathrand "math/rand/v2"
+	"time"
+
+	"hearth/federationapi/client"
+	"hearth/storage"
+)
+
+const (
+	// minPause and maxPause bound how long a server that refuses is left alone.
+	minPause, maxPause = time.Second, time.Hour
+	// maxTurn is how many transactions a server is sent before others get their turn.
+	maxTurn = 20
+	// heardEvery is how often hearing of a server ends its pause.
+	heardEvery = 30 * time.Second
+	// heardFor is for how long a server that was heard of is believed to be there, and
+	// maxHeard bounds those that are remembered.
+	heardFor, maxHeard = time.Hour, 10_000
+)
+
+// destination is a server to which this one sends. The sender's lock guards it.
+type destination struct {
+	name   string
+	state  sending
+	cursor storage.Position
+	// again is whether something came while it was served.
+	again bool
+	// isQuiet is whether it waits, with its place fixed, for who is online to be told.
+	isQuiet bool
+	// answered is whether it took what it was sent last, and at when it did.
+	answered bool
+	at       time.Time
+	// timer ends a pause, and pause is how long the last one was.
+	timer *time.Timer
+	pause time.Duration
+	until time.Time
+	since time.Time // of the first failure in a row
+	heard time.Time
+	why   string
+	// most bounds what goes into a transaction after one was refused.
+	most int
+	// serial counts the transactions it took.
+	serial int
+	typing map[typist]typingNote
+}
+
+// sending is what a destination is doing.
+type sending int
+
+const (
+	idle   sending = iota // has been sent everything
+	queued                // waits for a worker
+	busy                  // is served by one
+	paused                // has failed, and waits for its timer
+)
+
+// pool is a bounded number of workers and who waits for one.
+type pool struct {
+	workers, active int
+	waiting         []*destination
+}
+
+// resume takes up a server that is known from before.
+func (s *sender) resume(c storage.FederationCursor) {
+	if !s.a.mayBeSent(c.Server) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.servers[c.Server]
+	if d == nil {
+		d = &destination{name: c.Server, cursor: c.Position, answered: c.SucceededAt > 0}
+		s.servers[c.Server] = d
+	}
+	if c.SucceededAt > 0 {
+		d.at = time.UnixMilli(c.SucceededAt)
+	}
+	s.queue(d)
+}
+
+// meet gives servers that have none a place in the stream, in the database first: a crash
+// mustn't forget that there is something for them.
+func (s *sender) meet(from map[string]storage.Position) error {
+	fresh := map[string]storage.Position{}
+	s.mu.Lock()
+	for server, p := range from {
+		if s.servers[server] == nil && s.a.mayBeSent(server) {
+			fresh[server] = p
+		}
+	}
+	s.mu.Unlock()
+	if len(fresh) == 0 {
+		return nil
+	}
+	if err := s.a.db.MeetServers(s.ctx, fresh); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for server, p := range fresh {
+		at, heard := s.heard.Get(server)
+		s.servers[server] = &destination{name: server, cursor: p, answered: heard && time.Since(at) < heardFor}
+	}
+	return nil
+}
+
+// poke has a server served: there is something after from. If it isn't loud it can wait
+// a little for more.
+func (s *sender) poke(server string, from storage.Position, loud bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.servers[server]
+	if d == nil {
+		return
+	}
+	if d.state == idle && !d.isQuiet {
+		d.cursor = max(d.cursor, from) // up to there nothing concerned it
+	}
+	switch {
+	case d.state == busy:
+		d.again = true
+	case d.state == idle && loud:
+		s.queue(d)
+	case d.state == idle && !d.isQuiet:
+		d.isQuiet = true
+		s.quiet = append(s.quiet, d)
+	}
+}
+
+func (s *sender) wakeQuiet() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.quiet {
+		if d.isQuiet && d.state == idle {
+			s.queue(d)
+		}
+	}
+	s.quiet = nil
+}
+
+// queue has a server served when it is its turn. The lock is held.
+func (s *sender) queue(d *destination) {
+	if s.stopped || d.state == queued || d.state == busy {
+		return
+	}
+	d.state, d.isQuiet = queued, false
+	if d.answered {
+		s.enter(&s.reached, d)
+	} else {
+		s.enter(&s.doubtful, d)
+	}
+}
+
+// enter has a server wait for one of the pool's workers. The lock is held.
+func (s *sender) enter(p *pool, d *destination) {
+	p.waiting = append(p.waiting, d)
+	if p.active < p.workers {
+		p.active++
+		s.all.Go(func() { s.work(p) })
+	}
+}
+
+// work serves those who wait, one after the other, until there are no more.
+func (s *sender) work(p *pool) {
+	for {
+		s.mu.Lock()
+		if len(p.waiting) == 0 || s.stopped {
+			p.active--
+			s.mu.Unlock()
+			return
+		}
+		d := p.waiting[0]
+		p.waiting[0] = nil
+		p.waiting = p.waiting[1:]
+		if d.state != queued {
+			s.mu.Unlock() // was served by the other pool
+			continue
+		}
+		d.state, d.again = busy, false
+		s.mu.Unlock()
+		s.serve(d)
+	}
+}
+
+// serve sends a server what there is, as long as it takes it and others needn't wait.
+func (s *sender) serve(d *destination) {
+	more := true
+	var err error
+	if f, known := s.a.client.Failure(s.ctx, d.name); known == nil && f.Failures > 0 {
+		s.mu.Lock()
+		d.since, d.why = time.UnixMilli(f.FailingSince), f.LastError
+		s.mu.Unlock()
+		if at := time.UnixMilli(f.RetryAt); time.Now().Before(at) {
+			s.rest(d, time.Until(at))
+			return
+		}
+	}
+	for turn := 0; more && err == nil && turn < maxTurn; turn++ {
+		more, err = s.sendSome(d)
+	}
+	if s.ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		s.fail(d, err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.state, d.pause = idle, 0
+	if more || d.again || len(d.typing) > 0 {
+		s.queue(d)
+	}
+}
+
+// fail leaves a server alone for a while. For how long one that gives no answer is, all
+// that ask servers agree on; see client.Client.
+func (s *sender) fail(d *destination, err error) {
+	var refused *client.RemoteError
+	pause := min(max(2*d.pause, minPause), maxPause)
+	if errors.As(err, &refused) {
+		pause = max(pause, min(refused.RetryAfter, maxPause))
+	} else if at, known := s.a.client.RetryAt(s.ctx, d.name); known == nil && !at.IsZero() {
+		pause = max(minPause, time.Until(at))
+	}
+	s.a.log.Info("sending to a server failed", "server", d.name, "again_in", pause, "err", err)
+	s.mu.Lock()
+	d.pause, d.why, d.answered = pause, err.Error(), false
+	if d.since.IsZero() {
+		d.since = time.Now()
+	}
+	s.mu.Unlock()
+	s.rest(d, pause-mathrand.N(pause/4))
+}
+
+// rest pauses a server.
+func (s *sender) rest(d *destination, pause time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(d.typing) // nobody wants to know it later
+	d.state, d.until = paused, time.Now().Add(pause)
+	d.timer = time.AfterFunc(pause, func() { s.endPause(d) })
+}
+
+func (s *sender) endPause(d *destination) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.state == paused {
+		s.queue(d)
+	}
+}
+
+// heardOf ends a server's pause: it has just shown that it is there.
+func (s *sender) heardOf(server string) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard.Add(server, now)
+	d := s.servers[server]
+	if d == nil || s.stopped || d.answered || now.Sub(d.heard) < heardEvery {
+		return
+	}
+	switch d.state {
+	case paused:
+		d.timer.Stop()
+		d.heard, d.answered = now, true
+		s.queue(d)
+	case queued:
+		d.heard, d.answered = now, true
+		s.enter(&s.reached, d)
+	}
+}
