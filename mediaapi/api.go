@@ -33,7 +33,9 @@ type Options struct {
 	// MaxRemoteSize bounds what is fetched of one media, in bytes, and RemoteCache what
 	// is kept of all.
 	MaxRemoteSize, RemoteCache int64
-	Logger                     *slog.Logger
+	// Previews says which pages are looked at to show links; nil turns that off.
+	Previews *PreviewOptions
+	Logger   *slog.Logger
 }
 
 // API serves the content repository. Close it before the database.
@@ -48,6 +50,7 @@ type API struct {
 	fetcher       *fetcher
 	accesses      accesses
 	cache         cacheSize
+	previews      *previewer // nil if they are off
 	stop          context.CancelFunc
 	running       sync.WaitGroup
 }
@@ -76,6 +79,9 @@ func New(opts Options) (*API, error) {
 		stop:          cancel,
 	}
 	a.fetcher.keep = a.keepFetched
+	if opts.Previews != nil {
+		a.previews = newPreviewer(ctx, a, opts.Previews)
+	}
 	a.running.Go(func() { a.collectRegularly(ctx) })
 	a.running.Go(func() { a.makeRoomRegularly(ctx) })
 	a.running.Go(func() { a.recordAccesses(ctx) })
@@ -86,6 +92,9 @@ func New(opts Options) (*API, error) {
 func (a *API) Close() {
 	a.stop()
 	a.fetcher.close()
+	if a.previews != nil {
+		a.previews.wait()
+	}
 	a.running.Wait()
 	a.thumbnails.wait()
 }
@@ -108,6 +117,11 @@ func (a *API) Register(s *httpapi.Server) {
 		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}/{fileName}", Auth: httpapi.AuthNone, Handle: getFrozen},
 		{Method: http.MethodGet, Path: "/thumbnail/{serverName}/{mediaId}", Auth: httpapi.AuthNone, Handle: getFrozen},
 	})
+	if a.previews != nil {
+		s.Register(append([]string{"/_matrix/client/v1/media"}, legacy...), []httpapi.Route{
+			{Method: http.MethodGet, Path: "/preview_url", Rate: httpapi.RateExpensive, Handle: a.previews.getPreview},
+		})
+	}
 	s.Register([]string{"/_matrix/media/v1"}, []httpapi.Route{
 		{Method: http.MethodPost, Path: "/create", Rate: httpapi.RateExpensive, Handle: a.postCreate},
 	})

@@ -34,10 +34,13 @@ func (a *API) collectRegularly(ctx context.Context) {
 	}
 }
 
-// collect forgets expired media ids and deletes the files that no media refers
+// collect forgets expired media ids and previews, and deletes the files that no media refers
 // to: an upload that stopped before its row was written leaves one.
 func (a *API) collect(ctx context.Context, age time.Duration) error {
 	if _, err := a.db.DeleteExpiredMedia(ctx, age); err != nil {
+		return err
+	}
+	if err := a.db.PruneURLPreviews(ctx, maxPreviews); err != nil {
 		return err
 	}
 	for {

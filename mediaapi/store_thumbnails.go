@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"hearth/mediaapi/thumbnail"
 )
 
 // maxVariants bounds the thumbnails kept of one file; the oldest make room.
@@ -36,6 +38,16 @@ func (s *store) openImage(h fileHash) (*imageFile, error) {
 		return nil, fmt.Errorf("opening a stored file: %w", err)
 	}
 	return &imageFile{f, st.Size()}, nil
+}
+
+// inspect reads the headers of a received file that should be an image.
+func (f *received) inspect() (*thumbnail.Info, error) {
+	opened, err := os.Open(f.path)
+	if err != nil {
+		return nil, fmt.Errorf("opening a received file: %w", err)
+	}
+	defer opened.Close()
+	return thumbnail.Inspect(&imageFile{opened, f.size})
 }
 
 // openThumbnail opens a thumbnail that was saved, or returns an error that wraps
