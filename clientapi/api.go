@@ -14,10 +14,11 @@ import (
 	"hearth/internal/password"
 	"hearth/push"
 	"hearth/roomserver"
+	"hearth/search"
 	"hearth/storage"
 )
 
-// Options of New. DB, Rooms, Passwords, PushRules and Pushers are required.
+// Options of New. DB, Rooms, Passwords, PushRules, Pushers and People are required.
 type Options struct {
 	DB        *storage.DB
 	Rooms     *roomserver.Server
@@ -42,6 +43,10 @@ type Options struct {
 	// OnProfileChange, if set, is called after a user's display name or avatar was
 	// set, to update those membership events that show another.
 	OnProfileChange func(ctx context.Context, userID string) error
+	// People is the user directory.
+	People *search.People
+	// Search finds what was said; nil if the search is turned off.
+	Search *search.Index
 	// Federation reaches other servers; nil without federation.
 	Federation *Federation
 	// Version is the program's, for the landing page.

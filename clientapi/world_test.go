@@ -17,6 +17,7 @@ import (
 	"hearth/internal/password"
 	"hearth/push"
 	"hearth/roomserver"
+	"hearth/search"
 	"hearth/storage"
 )
 
@@ -56,6 +57,12 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(o.Pushers.Stop)
+	if o.Search, err = search.New(t.Context(), search.Options{DB: w.db, Rooms: o.Rooms}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Search.Stop)
+	o.People = search.NewPeople(search.PeopleOptions{DB: w.db, ServerName: "test.local"})
+	t.Cleanup(o.People.Stop)
 	w.api = New(o)
 	server := httpapi.NewServer(httpapi.Options{Authenticate: w.api.Authenticate, Seen: w.api.Seen})
 	w.api.Register(server)

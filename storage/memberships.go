@@ -50,3 +50,19 @@ func (db *DB) HasForgotten(ctx context.Context, room int64, userID string) (bool
 	}
 	return forgotten, nil
 }
+
+// MutualRooms returns up to limit of the rooms that both users have joined, those whose
+// id comes after one, and how many there are in all.
+func (db *DB) MutualRooms(ctx context.Context, one, two, after string, limit int) (rooms []string, count int, err error) {
+	rows, err := db.query(ctx, `
+		WITH shared AS (
+			SELECT r.room_id FROM memberships a JOIN memberships b ON b.room_nid = a.room_nid AND b.user_id = $2
+				JOIN rooms r ON r.nid = a.room_nid
+			WHERE a.user_id = $1 AND a.membership = 'join' AND b.membership = 'join'
+		) SELECT room_id, (SELECT count(*) FROM shared) FROM shared WHERE room_id > $3 ORDER BY room_id LIMIT $4`, one, two, after, limit)
+	rooms, err = collect(rows, err, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id, &count) })
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading shared rooms: %w", err)
+	}
+	return rooms, count, nil
+}

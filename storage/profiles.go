@@ -86,13 +86,18 @@ func (db *DB) SetProfileField(ctx context.Context, userID, field string, value j
 		if err != nil {
 			return fmt.Errorf("storing a profile field: %w", err)
 		}
+		if _, err := tx.ExecContext(ctx, markStale, userID); err != nil {
+			return fmt.Errorf("marking a profile as changed: %w", err)
+		}
 		return nil
 	})
 }
 
 // DeleteProfileField removes a field; it is no error if it wasn't there.
 func (db *DB) DeleteProfileField(ctx context.Context, userID, field string) error {
-	if _, err := db.exec(ctx, `DELETE FROM profiles WHERE user_id = $1 AND field = $2`, userID, field); err != nil {
+	if _, err := db.exec(ctx, `
+		WITH gone AS (DELETE FROM profiles WHERE user_id = $1 AND field = $2 RETURNING user_id)
+		INSERT INTO stale_people (user_id) SELECT user_id FROM gone ON CONFLICT DO NOTHING`, userID, field); err != nil {
 		return fmt.Errorf("deleting a profile field: %w", err)
 	}
 	return nil

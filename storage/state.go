@@ -114,3 +114,19 @@ func (db *DB) StateOfType(ctx context.Context, room int64, eventType string, lim
 	}
 	return list, nil
 }
+
+// MembersAt returns the member events that the users had at a place in the room's
+// timeline.
+func (db *DB) MembersAt(ctx context.Context, room int64, users []string, at Place) ([]*Event, error) {
+	rows, err := db.query(ctx, `SELECT`+eventColumns+`
+		FROM unnest($2::text[]) AS u (id) CROSS JOIN LATERAL (SELECT * FROM events
+			WHERE room_nid = $1 AND type = 'm.room.member' AND state_key = u.id AND flags & 6 = 0
+				AND (position IS NULL OR (position, sub) <= ($3, $4))
+			ORDER BY position DESC NULLS LAST, sub DESC LIMIT 1) AS e
+		JOIN rooms r ON r.nid = e.room_nid`, room, pq.StringArray(users), at.Position, at.Sub)
+	events, err := collect(rows, err, scanEvent)
+	if err != nil {
+		return nil, fmt.Errorf("reading who members were: %w", err)
+	}
+	return events, nil
+}

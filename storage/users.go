@@ -28,8 +28,11 @@ type User struct {
 // CreateUser makes an account, or returns ErrUserExists.
 func (db *DB) CreateUser(ctx context.Context, u User) error {
 	n, err := db.exec(ctx, `
-		INSERT INTO users (user_id, password_hash, admin, user_type) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (user_id) DO NOTHING`, u.ID, u.PasswordHash, u.Admin, u.UserType)
+		WITH made AS (
+			INSERT INTO users (user_id, password_hash, admin, user_type) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (user_id) DO NOTHING RETURNING user_id
+		) INSERT INTO stale_people (user_id) SELECT user_id FROM made
+		ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id`, u.ID, u.PasswordHash, u.Admin, u.UserType)
 	if err != nil {
 		return fmt.Errorf("creating user %s: %w", u.ID, err)
 	}
@@ -86,6 +89,7 @@ func (db *DB) DeactivateUser(ctx context.Context, userID string, erase bool) (go
 		for _, query := range []string{
 			`DELETE FROM profiles WHERE user_id = $1`,
 			`DELETE FROM filters WHERE user_id = $1`,
+			markStale,
 		} {
 			if _, err := tx.ExecContext(ctx, query, userID); err != nil {
 				return fmt.Errorf("deleting the data of %s: %w", userID, err)

@@ -23,6 +23,7 @@ import (
 	"hearth/internal/signingkey"
 	"hearth/push"
 	"hearth/roomserver"
+	"hearth/search"
 	"hearth/storage"
 	"hearth/syncapi"
 )
@@ -98,7 +99,15 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 		return err
 	}
 	s.closers = append(s.closers, func() error { pushers.Stop(); return nil })
+	index, err := s.searchIndex(ctx, cfg, db, rooms)
+	if err != nil {
+		return err
+	}
+	people := search.NewPeople(search.PeopleOptions{DB: db, ServerName: cfg.ServerName, AllLocal: cfg.UserDirectory.AllLocalUsers, Logger: s.log})
+	s.closers = append(s.closers, func() error { people.Stop(); return nil })
 	client := clientapi.New(clientapi.Options{
+		Search:    index,
+		People:    people,
 		PushRules: s.pushRules, Pushers: pushers,
 		Federation: others,
 		DB:         db, Rooms: rooms, Passwords: hasher,

@@ -11,23 +11,25 @@ import (
 // Config is the whole configuration. The doc tags are the documentation: the
 // sample file and docs/configuration.md are generated from them.
 type Config struct {
-	ServerName    string       `yaml:"server_name" doc:"The name of this homeserver: what stands after the colon in user ids such as\n@alice:example.org. It can't be changed once there are accounts."`
-	DataDir       string       `yaml:"data_dir" doc:"Where the signing key, media and the private PostgreSQL are kept. A relative path\nstarts from this file's folder."`
-	Database      string       `yaml:"database" doc:"A PostgreSQL connection string, such as\n\"host=/run/postgresql user=hearth dbname=hearth\". Empty: a private PostgreSQL\nin data_dir, started and stopped with Hearth."`
-	Listen        Listen       `yaml:"listen" doc:"Addresses to listen on, each host:port. Empty: don't."`
-	PublicBaseURL string       `yaml:"public_base_url" doc:"What /.well-known/matrix/client announces: the URL under which clients reach this\nserver, such as https://matrix.example.org. Empty: nothing is announced."`
-	DefaultRoom   string       `yaml:"default_room_version" doc:"The version of new rooms that ask for none: \"1\" to \"12\"."`
-	Registration  Registration `doc:"Who may make an account. Off unless enabled."`
-	Passwords     Passwords    `doc:"How passwords are kept."`
-	AccessTokens  AccessTokens `yaml:"access_tokens" doc:"How long sessions live."`
-	RateLimits    RateLimits   `yaml:"rate_limits" doc:"How often each user (before login: each address) may do things. What is over the\nlimit is answered with M_LIMIT_EXCEEDED."`
-	Presence      Presence     `doc:"Who is there."`
-	Media         Media        `doc:"Files that people share."`
-	Federation    Federation   `doc:"Other homeservers. Off unless enabled."`
-	Push          Push         `doc:"Notifications on people's phones."`
-	Support       Support      `doc:"Whom /.well-known/matrix/support names as this server's contact."`
-	Cache         Cache        `doc:"Memory."`
-	Logging       Logging      `doc:"Logs."`
+	ServerName    string        `yaml:"server_name" doc:"The name of this homeserver: what stands after the colon in user ids such as\n@alice:example.org. It can't be changed once there are accounts."`
+	DataDir       string        `yaml:"data_dir" doc:"Where the signing key, media and the private PostgreSQL are kept. A relative path\nstarts from this file's folder."`
+	Database      string        `yaml:"database" doc:"A PostgreSQL connection string, such as\n\"host=/run/postgresql user=hearth dbname=hearth\". Empty: a private PostgreSQL\nin data_dir, started and stopped with Hearth."`
+	Listen        Listen        `yaml:"listen" doc:"Addresses to listen on, each host:port. Empty: don't."`
+	PublicBaseURL string        `yaml:"public_base_url" doc:"What /.well-known/matrix/client announces: the URL under which clients reach this\nserver, such as https://matrix.example.org. Empty: nothing is announced."`
+	DefaultRoom   string        `yaml:"default_room_version" doc:"The version of new rooms that ask for none: \"1\" to \"12\"."`
+	Registration  Registration  `doc:"Who may make an account. Off unless enabled."`
+	Passwords     Passwords     `doc:"How passwords are kept."`
+	AccessTokens  AccessTokens  `yaml:"access_tokens" doc:"How long sessions live."`
+	RateLimits    RateLimits    `yaml:"rate_limits" doc:"How often each user (before login: each address) may do things. What is over the\nlimit is answered with M_LIMIT_EXCEEDED."`
+	Presence      Presence      `doc:"Who is there."`
+	Media         Media         `doc:"Files that people share."`
+	Federation    Federation    `doc:"Other homeservers. Off unless enabled."`
+	Search        Search        `doc:"Finding what was said."`
+	UserDirectory UserDirectory `yaml:"user_directory" doc:"Finding people."`
+	Push          Push          `doc:"Notifications on people's phones."`
+	Support       Support       `doc:"Whom /.well-known/matrix/support names as this server's contact."`
+	Cache         Cache         `doc:"Memory."`
+	Logging       Logging       `doc:"Logs."`
 }
 
 // Listen are the addresses of the listeners.
@@ -121,6 +123,7 @@ func Default(serverName string) *Config {
 		},
 		Presence:   Presence{Enabled: true},
 		Media:      defaultMedia(),
+		Search:     Search{Enabled: true},
 		Federation: Federation{VerifyCertificates: true},
 		Cache:      Cache{Budget: 128 << 20},
 		Logging:    Logging{Level: "info", Format: "text"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 )
@@ -13,6 +14,23 @@ func (h *hall) checkFound(t *testing.T, p *person) {
 	t.Helper()
 	h.checkDescription(t, p)
 	h.checkTimes(t, p)
+	h.checkSearch(t, p)
+}
+
+// checkSearch: each word is found by who sees it and is or was in the room.
+func (h *hall) checkSearch(t *testing.T, p *person) {
+	t.Helper()
+	for _, word := range words {
+		body := map[string]any{"search_categories": map[string]any{"room_events": map[string]any{"search_term": word, "filter": map[string]any{"rooms": []string{h.id}}}}}
+		count := p.user.ok(t, "POST", clientV3+"/search", body).Get("search_categories.room_events.count").Int()
+		want := int64(0)
+		if slices.Contains(h.visible(p), word) && !p.outside {
+			want = 1
+		}
+		if count != want {
+			t.Errorf("/search finds %q %d times instead of %d", word, count, want)
+		}
+	}
 }
 
 // checkDescription: who may enter the room, or look into it, is told what it is.

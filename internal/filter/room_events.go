@@ -44,13 +44,14 @@ func ParseRoomEvents(text string) (*RoomEvents, error) {
 	if err := parse([]byte(text), &f); err != nil {
 		return nil, err
 	}
-	return &f, f.check()
+	return &f, f.Check()
 }
 
 // maxEntries bounds each list of a filter.
 const maxEntries = 1000
 
-func (f *RoomEvents) check() error {
+// Check makes sure that the filter is right.
+func (f *RoomEvents) Check() error {
 	if f.Limit != nil && *f.Limit < 0 {
 		return errors.New("limit must not be negative")
 	}

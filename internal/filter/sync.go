@@ -41,7 +41,7 @@ func ParseSync(text []byte) (*Sync, error) {
 		return nil, fmt.Errorf("event_fields has more than %d entries", maxFields)
 	}
 	for _, part := range []*RoomEvents{&f.Presence, &f.AccountData, &f.Room.State, &f.Room.Timeline, &f.Room.Ephemeral, &f.Room.AccountData} {
-		if err := part.check(); err != nil {
+		if err := part.Check(); err != nil {
 			return nil, err
 		}
 	}
