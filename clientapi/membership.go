@@ -116,8 +116,8 @@ func (a *API) postKnock(r *http.Request, u *httpapi.Requester) (any, error) {
 }
 
 func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (any, error) {
-	var body membershipBody
-	if err := httpapi.DecodeOptionalJSON(r, &body); err != nil {
+	body, err := enterBody(r)
+	if err != nil {
 		return nil, err
 	}
 	via, err := viaOf(r)
@@ -128,7 +128,7 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 	if err != nil {
 		return nil, err
 	}
-	m := roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Target: u.UserID, Membership: membership, Reason: body.Reason}
+	m := roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Target: u.UserID, Membership: membership, Content: body}
 	joined, err := a.hasJoined(r.Context(), roomID, u.UserID)
 	if err != nil {
 		return nil, err
@@ -143,6 +143,28 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 		a.carryOver(r.Context(), roomID, u.UserID)
 	}
 	return map[string]string{"room_id": roomID}, err
+}
+
+// enterBody reads the body of a join or knock: the reason, and what else the client wants
+// to stand in the member event. What others rely on there it can't set.
+func enterBody(r *http.Request) (map[string]any, error) {
+	var known membershipBody
+	text, err := httpapi.ReadOptionalJSON(r)
+	if err != nil || text == nil {
+		return nil, err
+	}
+	if err := httpapi.Unmarshal(text, &known); err != nil {
+		return nil, err
+	}
+	var body map[string]any
+	if err := httpapi.Unmarshal(text, &body); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"membership", "displayname", "avatar_url", "is_direct", "third_party_invite", "third_party_signed",
+		"join_authorised_via_users_server", "user_id"} {
+		delete(body, name)
+	}
+	return body, nil
 }
 
 // resolveRoom returns the room id that an id or an alias stands for and, of another

@@ -29,6 +29,10 @@ func gapParam(r *http.Request, name string, missing token.Gap) (token.Gap, error
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmessages
 func (a *API) getMessages(r *http.Request, u *httpapi.Requester) (any, error) {
+	h, err := a.history(r, u)
+	if err != nil {
+		return nil, err
+	}
 	dir := r.URL.Query().Get("dir")
 	if dir == "" {
 		return nil, httpapi.MissingParam("dir is missing")
@@ -37,10 +41,6 @@ func (a *API) getMessages(r *http.Request, u *httpapi.Requester) (any, error) {
 		return nil, httpapi.InvalidParam("dir must be b or f")
 	}
 	n, err := limit(r)
-	if err != nil {
-		return nil, err
-	}
-	h, err := a.history(r, u)
 	if err != nil {
 		return nil, err
 	}

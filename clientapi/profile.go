@@ -126,9 +126,8 @@ func (a *API) deleteProfileField(r *http.Request, u *httpapi.Requester) (any, er
 	return nil, a.changeProfile(r.Context(), u.UserID, key, nil)
 }
 
-var mxcURI = regexp.MustCompile(`^mxc://[^/\s]+/[A-Za-z0-9_-]+$`)
-
-// checkProfileValue returns the value as it is stored, nil to delete it.
+// checkProfileValue returns the value as it is stored, nil to delete it. That avatar_url
+// is an mxc:// URI is left to clients, which show nothing else.
 func checkProfileValue(key string, given json.RawMessage) (json.RawMessage, error) {
 	if key != "displayname" && key != "avatar_url" && key != "m.tz" {
 		var compact bytes.Buffer
@@ -145,9 +144,6 @@ func checkProfileValue(key string, given json.RawMessage) (json.RawMessage, erro
 	}
 	if *text == "" {
 		return nil, nil
-	}
-	if key == "avatar_url" && !mxcURI.MatchString(*text) {
-		return nil, httpapi.InvalidParam("avatar_url must be an mxc:// URI")
 	}
 	return json.Marshal(*text)
 }

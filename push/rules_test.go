@@ -35,6 +35,7 @@ func TestRulesOfOnesOwn(t *testing.T) {
 		}
 	}
 	w.ok("PUT", rulePath("room", noisy, ""), "bob", object{"actions": []any{"dont_notify"}})
+	want(t, "an action of old", w.ok("GET", rulePath("room", noisy, ""), "bob", nil).Get("actions").Raw, `["dont_notify"]`)
 	w.ok("PUT", rulePath("content", "cake", ""), "bob", object{"pattern": "cake", "actions": []any{"notify", object{"set_tweak": "highlight"}}})
 	late := w.room("alice", nil, "bob")
 	w.say(late, "alice", "more cake")

@@ -170,28 +170,23 @@ func (r *Rule) check(kind string) error {
 }
 
 // SetActions replaces what the rule does. Errors are Matrix errors. The actions of former
-// versions of the specification are left out.
+// versions of the specification do nothing, but clients find them where they put them.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#historical-actions
 func (r *Rule) SetActions(actions []any) error {
 	if len(actions) > maxActions {
 		return httpapi.InvalidParam("A rule has at most %d actions", maxActions)
 	}
-	kept := []any{}
 	for _, a := range actions {
-		if a == "dont_notify" || a == "coalesce" {
-			continue
-		}
 		name, _, isTweak := tweakOf(a)
-		if a != "notify" && (!isTweak || name == "") {
+		if a != "notify" && a != "dont_notify" && a != "coalesce" && (!isTweak || name == "") {
 			return httpapi.InvalidParam("An action is notify, or an object with set_tweak")
 		}
 		if text, err := json.Marshal(a); err != nil || len(text) > maxPart {
 			return httpapi.InvalidParam("An action is too long")
 		}
-		kept = append(kept, a)
 	}
-	r.Actions = kept
+	r.Actions = append([]any{}, actions...)
 	return nil
 }
 

@@ -46,13 +46,17 @@ func (q *request) appendOthers(ctx context.Context, b []byte, m *moment) ([]byte
 	})
 }
 
-// showsLeft reports whether a room that was left is shown: when that is news, and
-// otherwise only if the filter asks for archived rooms.
+// showsLeft reports whether a room that was left is shown: when that is news, even if
+// the room was forgotten at once, since the user's other devices must learn of it. Without
+// a token that is what others did to the user; the rooms that they left by themselves
+// come only if the filter asks for archived ones.
 func (q *request) showsLeft(o storage.Membership) bool {
-	if o.Forgotten {
+	switch {
+	case !q.initial && o.Position > q.since.Position:
+		return true
+	case o.Forgotten:
 		return false
-	}
-	if !q.initial && o.Position > q.since.Position {
+	case q.initial && o.Sender != q.u.id:
 		return true
 	}
 	return q.filter.Room.IncludeLeave && (q.initial || q.fullState)

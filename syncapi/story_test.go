@@ -29,7 +29,7 @@ func TestConversation(t *testing.T) {
 	first := joined(alice.sync(0), room)
 	want(t, "alice's room", bodies(first), "create @alice:join power_levels join_rules name @bob:join one")
 	want(t, "its state", len(stateOf(first, "state")), 0)
-	want(t, "limited", first.Get("timeline.limited").Bool(), false)
+	want(t, "limited, as rooms are that one comes to", first.Get("timeline.limited").Bool(), true)
 	want(t, "members", first.Get(`summary.m\.joined_member_count`).Int(), 2)
 	second := joined(bob.sync(0), room)
 	want(t, "bob's room", bodies(second), "create @alice:join power_levels join_rules name @bob:join one")
@@ -111,6 +111,10 @@ func TestInvitations(t *testing.T) {
 	step("alice", "ban", "leave", "@bob:ban")
 	w.say(room, "alice", "unheard")
 
+	// Who comes back without a token learns of the ban, if not of rooms left by themselves.
+	want(t, "a ban without a token", bodies(section(w.client("bob").sync(0), "leave", room)),
+		"@alice:join power_levels join_rules name secret @bob:invite @bob:leave @bob:invite @bob:join @bob:ban")
+
 	all := w.client("bob")
 	all.filter = `{"room":{"include_leave":true,"timeline":{"limit":2}}}`
 	archive := section(all.sync(0), "leave", room)
@@ -122,6 +126,14 @@ func TestInvitations(t *testing.T) {
 	}
 	all.since = ""
 	want(t, "forgotten", all.sync(0).Get("rooms").Exists(), false)
+	w.membership(room, "alice", "bob", "leave")
+	w.join(room, "bob")
+	all.sync(0)
+	w.membership(room, "bob", "bob", "leave")
+	if err := w.db.Forget(t.Context(), nid, id("bob")); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "forgotten at once", bodies(section(all.sync(0), "leave", room)), "@bob:leave")
 }
 
 func viewOf(t *testing.T, w *world, room string) *roomserver.View {

@@ -83,6 +83,9 @@ func (q *request) timeline(ctx context.Context, m *moment, s *roomShot) (*timeli
 	} else {
 		t.limited = s.tailFrom > from || q.hasMore(s, candidates, kept)
 	}
+	// A client that comes to a room knows nothing of what was there before, so it is to
+	// begin with what it is given.
+	t.limited = t.limited || s.newly && !q.initial
 	t.entries = kept
 	if len(kept) > 0 {
 		t.start = kept[0].event.Place

@@ -53,7 +53,7 @@ func TestMatching(t *testing.T) {
 			t.Errorf("%s matches: %v", text, !want)
 		}
 	}
-	for _, text := range []string{`{"limit":-1}`, `{"types":"x"}`, `[]`, `{`} {
+	for _, text := range []string{`{"limit":-1}`, `{"types":"x"}`, `[]`, `{`, `{"rooms":["r"]}`, `{"not_rooms":["@r:x"]}`, `{"senders":["a"]}`, `{"not_senders":[""]}`} {
 		if _, err := ParseRoomEvents(text); err == nil {
 			t.Errorf("%s is taken for a filter", text)
 		}

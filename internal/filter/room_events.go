@@ -60,6 +60,24 @@ func (f *RoomEvents) Check() error {
 			return fmt.Errorf("a list has more than %d entries", maxEntries)
 		}
 	}
+	if err := checkIDs('!', "room", f.Rooms, f.NotRooms); err != nil {
+		return err
+	}
+	return checkIDs('@', "user", f.Senders, f.NotSenders)
+}
+
+// checkIDs makes sure that lists have ids that begin with the sigil.
+func checkIDs(sigil byte, kind string, only *[]string, not []string) error {
+	for _, list := range []*[]string{only, &not} {
+		if list == nil {
+			continue
+		}
+		for _, id := range *list {
+			if id == "" || id[0] != sigil {
+				return fmt.Errorf("%.100q is no %s id", id, kind)
+			}
+		}
+	}
 	return nil
 }
 

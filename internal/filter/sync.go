@@ -45,6 +45,9 @@ func ParseSync(text []byte) (*Sync, error) {
 			return nil, err
 		}
 	}
+	if err := checkIDs('!', "room", f.Room.Rooms, f.Room.NotRooms); err != nil {
+		return nil, err
+	}
 	f.fields = newFields(f.EventFields)
 	return &f, nil
 }
