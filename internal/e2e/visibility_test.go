@@ -72,6 +72,7 @@ func TestVisibility(t *testing.T) {
 				h.checkMessages(t, p)
 				h.checkRelations(t, p)
 				h.checkSync(t, p)
+				h.checkSlidingSync(t, p)
 				h.checkState(t, p)
 				h.checkFound(t, p)
 			})
@@ -213,6 +214,34 @@ func (h *hall) checkSync(t *testing.T, p *person) {
 			if room.Exists() && have == "invite" && strings.Contains(room.Raw, "m.room.message") {
 				t.Errorf("%s: an invite shows messages: %s", name, room.Raw)
 			}
+		}
+	}
+}
+
+// checkSlidingSync asks for the room by name, in both ways of writing that.
+func (h *hall) checkSlidingSync(t *testing.T, p *person) {
+	t.Helper()
+	for path, state := range map[string]string{
+		"unstable/org.matrix.simplified_msc3575/sync": `[["*","*"]]`, "v4/sync": `{"include":[{}]}`,
+	} {
+		body := fmt.Sprintf(`{"room_subscriptions":{%q:{"timeline_limit":100,"required_state":%s}}}`, h.id, state)
+		room := p.user.ok(t, "POST", "/_matrix/client/"+path, body).Get("rooms." + escapeKey(h.id))
+		if room.Exists() == (p.name == "stranger") {
+			t.Errorf("%s tells of the room: %v", path, room.Exists())
+		}
+		if p.outside {
+			if strings.Contains(room.Raw, "m.room.message") || room.Get("timeline").Exists() || room.Get("joined_count").Exists() {
+				t.Errorf("%s shows what is inside: %s", path, room.Raw)
+			}
+			continue
+		}
+		h.checkWords(t, p, path, room.Get("timeline").Array())
+		topic := room.Get(`required_state.#(type=="m.room.topic").content.topic`).String()
+		if topic != "new" && !p.away || topic != "old" && p.away && !h.endsEarly(p) {
+			t.Errorf("%s: the topic is %q", path, topic)
+		}
+		if strings.Contains(room.Get("required_state").Raw, "latecomer") && p.away && !h.endsEarly(p) {
+			t.Errorf("%s shows who came later: %s", path, room.Get("required_state").Raw)
 		}
 	}
 }
