@@ -3,6 +3,7 @@ package syncapi
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 
 	"hearth/internal/token"
@@ -172,10 +173,7 @@ func (q *request) loadReceipts(ctx context.Context, m *moment) error {
 
 // accountData reads what of the user's account data is new.
 func (q *request) accountData(ctx context.Context, m *moment) ([]storage.AccountData, error) {
-	if !m.account {
-		return nil, nil
-	}
-	all, err := q.api.db.AccountDataSince(ctx, q.u.id, q.since.Position)
+	all, err := q.readAccountData(ctx, m)
 	if err != nil {
 		return nil, err
 	}
@@ -195,11 +193,38 @@ func (q *request) accountData(ctx context.Context, m *moment) ([]storage.Account
 			rooms[d.RoomID] = append(rooms[d.RoomID], d)
 		}
 	}
-	q.attachRoomData(m, rooms)
+	if len(rooms) > 0 {
+		q.attachRoomData(m, rooms)
+	}
 	if q.initial && !changedRules {
 		global = append(global, storage.AccountData{Type: "m.push_rules", Content: push.DefaultRules(q.u.id)})
 	}
 	return global, nil
+}
+
+// readAccountData reads what is new: all of it in rooms that are new to the client, where it
+// may be from before the user came.
+func (q *request) readAccountData(ctx context.Context, m *moment) (all []storage.AccountData, err error) {
+	after := map[string]storage.Position{}
+	if m.account {
+		if all, err = q.api.db.AccountDataSince(ctx, q.u.id, q.since.Position); err != nil {
+			return nil, err
+		}
+	}
+	if q.initial {
+		return all, nil
+	}
+	for _, s := range m.joined {
+		if s.newly {
+			after[s.room.id] = 0
+		}
+	}
+	if len(after) == 0 {
+		return all, nil
+	}
+	all = slices.DeleteFunc(all, func(d storage.AccountData) bool { _, anew := after[d.RoomID]; return anew })
+	more, err := q.api.db.RoomDataSince(ctx, q.u.id, after)
+	return append(all, more...), err
 }
 
 // attachRoomData gives account data to its rooms, taking in those in which

@@ -197,8 +197,11 @@ func (q *slide) extendReceipts(ctx context.Context, v *overview, x *extended) er
 			continue
 		}
 		t := v.known(w, false)
-		if fresh[nid] || t.receipts == 0 {
+		l := fresh[nid]
+		if l != nil || t.receipts == 0 {
 			nids = append(nids, nid)
+		}
+		if l != nil && l.initial || t.receipts == 0 {
 			v.known(w, true).receipts = v.position
 			continue
 		}
@@ -224,14 +227,15 @@ func (q *slide) extendReceipts(ctx context.Context, v *overview, x *extended) er
 	return nil
 }
 
-// freshRooms are the rooms that are told anew, with the events that are shown of them.
-func (q *slide) freshRooms(v *overview) (fresh map[int64]bool, events []string) {
-	fresh = map[int64]bool{}
+// freshRooms are the rooms of which more is told than what is new, with the events that are
+// shown of them.
+func (q *slide) freshRooms(v *overview) (fresh map[int64]*roomLook, events []string) {
+	fresh = map[int64]*roomLook{}
 	for _, l := range v.looks {
 		if !l.initial && (l.shot == nil || !l.shot.expanded) {
 			continue
 		}
-		fresh[l.membership.RoomNID] = true
+		fresh[l.membership.RoomNID] = l
 		if l.timeline != nil {
 			for _, e := range l.timeline.entries {
 				events = append(events, e.event.ID)
@@ -257,7 +261,7 @@ func (q *slide) readReceipts(ctx context.Context, fresh []int64, events []string
 	}
 	read, err := q.api.db.ReceiptsFor(ctx, fresh, q.u.id, events)
 	for nid, list := range read {
-		found[nid] = list
+		found[nid] = slices.Concat(list, found[nid])
 	}
 	return err
 }
