@@ -3,7 +3,12 @@ package syncapi
 import (
 	"fmt"
 	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
 )
@@ -87,6 +92,63 @@ func BenchmarkFirstSync(b *testing.B) {
 			if _, err := w.api.getSync(r, u); err != nil {
 				b.Fatal(err)
 			}
+		}
+	})
+}
+
+// BenchmarkSliding is sliding sync of somebody in a thousand rooms with a window of twenty:
+// the first sync of a process and of a connection, one without news, and one with a message.
+// HEARTH_BENCH_ROOMS changes how many rooms there are.
+func BenchmarkSliding(b *testing.B) {
+	w := newWorld(b)
+	n := 1000
+	if text := os.Getenv("HEARTH_BENCH_ROOMS"); text != "" {
+		n, _ = strconv.Atoi(text)
+	}
+	rooms := make([]string, n)
+	for i := range rooms {
+		rooms[i] = w.newRoom("alice")
+	}
+	lists := window(20, 20, `[["m.room.member","$ME"],["m.room.member","$LAZY"],["m.room.create",""],["m.space.child","*"]]`)
+	body := `{"lists":` + lists + `,"extensions":{"to_device":{"enabled":true,"since":"SINCE"},"account_data":{"enabled":true},"receipts":{"enabled":true},"typing":{"enabled":true}}}`
+	u := &httpapi.Requester{UserID: id("alice"), DeviceID: "PHONE"}
+	since := "0"
+	ask := func(pos string) string {
+		r := httptest.NewRequest("POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync?pos="+pos, strings.NewReader(strings.Replace(body, "SINCE", since, 1)))
+		got, err := w.api.postUnstableSync(r, u)
+		if err != nil {
+			b.Fatal(err)
+		}
+		since = gjson.GetBytes(got.(httpapi.Raw), "extensions.to_device.next_batch").Str
+		return gjson.GetBytes(got.(httpapi.Raw), "pos").Str
+	}
+	b.Run("cold", func(b *testing.B) {
+		for b.Loop() {
+			b.StopTimer()
+			w = w.restart()
+			b.StartTimer()
+			ask("")
+		}
+	})
+	b.Run("anew", func(b *testing.B) {
+		for b.Loop() {
+			ask("")
+		}
+	})
+	b.Run("quiet", func(b *testing.B) {
+		b.ReportAllocs()
+		pos := ask("")
+		for b.Loop() {
+			pos = ask(pos)
+		}
+	})
+	b.Run("message", func(b *testing.B) {
+		pos := ask("")
+		for b.Loop() {
+			b.StopTimer()
+			w.say(rooms[0], "alice", "hello")
+			b.StartTimer()
+			pos = ask(pos)
 		}
 	})
 }

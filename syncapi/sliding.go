@@ -152,22 +152,42 @@ func (q *slide) settled() bool {
 	}
 	q.c.mu.Lock()
 	defer q.c.mu.Unlock()
-	return q.c.wanted == q.params.wanted
+	return q.sameWanted()
 }
+
+func (q *slide) sameWanted() bool { return !q.initial && (q.c == nil || q.c.wanted == q.params.wanted) }
 
 // hasNews reports whether anything that the client asks for may have happened since its
 // pos; without it there is no need to look.
 func (q *slide) hasNews() bool {
+	h := q.api.hub
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	return q.newsInMemory()
+}
+
+// newsInMemory is hasNews for who holds the hub's lock.
+func (q *slide) newsInMemory() bool {
 	x := &q.params.extensions
 	return q.u.news.Load() > q.pos.position || q.u.typing.Load() > q.pos.typing ||
 		x.E2EE.Enabled && q.u.deviceNews.Load() > q.pos.devices || x.ToDevice.Enabled && q.mayHaveMessages()
 }
 
-// mayHaveMessages reports whether messages to the device may be waiting.
-func (q *slide) mayHaveMessages() bool {
+// quiet returns what there is to say if nothing happened, without a look at the rooms; nil
+// if something did.
+func (q *slide) quiet() *overview {
 	h := q.api.hub
 	h.mu.RLock()
 	defer h.mu.RUnlock()
+	if q.newsInMemory() {
+		return nil
+	}
+	return &overview{selection: &selection{position: h.position, typing: h.typingSerial.Load(), devices: h.devicesUpTo, counts: q.base.counts}}
+}
+
+// mayHaveMessages reports whether messages to the device may be waiting. The hub's lock is
+// held.
+func (q *slide) mayHaveMessages() bool {
 	return q.toDevice < q.u.followedFrom || q.u.toDevice[q.requester.DeviceID] > q.toDevice
 }
 
@@ -183,6 +203,11 @@ func (q *slide) build(ctx context.Context, last bool) ([]byte, error) {
 		default:
 		}
 		q.base = q.c.told
+	}
+	if q.sameWanted() {
+		if v := q.quiet(); v != nil {
+			return q.sayNothing(ctx, v, last)
+		}
 	}
 	s, err := q.choose(ctx)
 	if err != nil {
@@ -200,7 +225,22 @@ func (q *slide) build(ctx context.Context, last bool) ([]byte, error) {
 		return nil, nil
 	}
 	pos := slidingPos{position: s.position, typing: s.typing, devices: s.devices, serial: q.remember(v)}
-	return q.write(pos, v, e)
+	return q.write(pos, v, e), nil
+}
+
+// sayNothing writes the answer when nothing happened.
+func (q *slide) sayNothing(ctx context.Context, v *overview, last bool) ([]byte, error) {
+	if !last {
+		return nil, nil
+	}
+	x := &extended{toDevice: max(v.position, q.toDevice)}
+	if q.params.extensions.E2EE.Enabled {
+		var err error
+		if x.keys, err = q.api.db.GetKeyCounts(ctx, q.u.id, q.requester.DeviceID); err != nil {
+			return nil, err
+		}
+	}
+	return q.write(slidingPos{position: v.position, typing: v.typing, devices: v.devices, serial: q.pos.serial}, v, x), nil
 }
 
 // remember keeps what the answer tells, and returns its serial.

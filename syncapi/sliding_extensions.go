@@ -92,7 +92,10 @@ func (v *overview) known(w *wantedRoom, change bool) *toldRoom {
 //
 // https://github.com/matrix-org/matrix-spec-proposals/pull/3885
 func (q *slide) extendToDevice(ctx context.Context, v *overview, x *extended) error {
-	if x.toDevice = max(v.position, q.toDevice); !q.mayHaveMessages() {
+	q.api.hub.mu.RLock()
+	waiting := q.mayHaveMessages()
+	q.api.hub.mu.RUnlock()
+	if x.toDevice = max(v.position, q.toDevice); !waiting {
 		return nil
 	}
 	id, db := q.requester.DeviceID, q.api.db

@@ -36,7 +36,7 @@ type wantedRoom struct {
 type selection struct {
 	position, devices storage.Position
 	typing            int64
-	candidates        []candidate
+	candidates        []*candidate
 	rooms             map[int64]*wantedRoom
 	counts            map[string]int
 }
@@ -80,10 +80,12 @@ func (q *slide) survey(s *selection) (missing []int64) {
 	if len(q.params.lists)+len(q.params.subscriptions) == 0 {
 		return nil
 	}
-	s.candidates = make([]candidate, 0, len(q.u.memberships))
+	s.candidates = make([]*candidate, 0, len(q.u.memberships))
+	all := make([]candidate, 0, len(q.u.memberships))
 	for nid, m := range q.u.memberships {
-		c := candidate{membership: m, latest: m.Position, told: q.base.rooms[nid], dm: q.u.direct[m.RoomID], tags: q.u.roomData[m.RoomID].tags}
-		if !q.mayShow(&c) {
+		all = append(all, candidate{membership: m, latest: m.Position, told: q.base.rooms[nid], dm: q.u.direct[m.RoomID], tags: q.u.roomData[m.RoomID].tags})
+		c := &all[len(all)-1]
+		if !q.mayShow(c) {
 			continue
 		}
 		if m.Membership == "join" {
@@ -119,10 +121,10 @@ func (q *slide) mayShow(c *candidate) bool {
 }
 
 // add notes that a room is wanted, as a list or subscription has it.
-func (s *selection) add(c candidate, config *roomConfig) *wantedRoom {
+func (s *selection) add(c *candidate, config *roomConfig) *wantedRoom {
 	r := s.rooms[c.membership.RoomNID]
 	if r == nil {
-		r = &wantedRoom{candidate: c}
+		r = &wantedRoom{candidate: *c}
 		s.rooms[c.membership.RoomNID] = r
 	}
 	r.limit = max(r.limit, config.limit)
@@ -136,14 +138,14 @@ func (q *slide) chooseList(ctx context.Context, s *selection, name string, list 
 	if err != nil {
 		return err
 	}
-	var in []candidate
+	var in []*candidate
 	for _, c := range s.candidates {
-		if !c.bare && list.filters.match(&c) && (list.filters.Spaces == nil || children[c.membership.RoomID]) {
+		if !c.bare && list.filters.match(c) && (list.filters.Spaces == nil || children[c.membership.RoomID]) {
 			in = append(in, c)
 		}
 	}
 	s.counts[name] = len(in)
-	add := func(some []candidate) {
+	add := func(some []*candidate) {
 		for _, c := range some {
 			r := s.add(c, &list.roomConfig)
 			if !slices.Contains(r.lists, name) {
@@ -156,7 +158,7 @@ func (q *slide) chooseList(ctx context.Context, s *selection, name string, list 
 		return nil
 	}
 	if len(list.ranges) != 1 || list.ranges[0][0] > 0 || list.ranges[0][1] < len(in)-1 {
-		slices.SortFunc(in, func(a, b candidate) int {
+		slices.SortFunc(in, func(a, b *candidate) int {
 			return cmp.Or(cmp.Compare(b.latest, a.latest), cmp.Compare(b.membership.RoomNID, a.membership.RoomNID))
 		})
 	}

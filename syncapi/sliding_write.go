@@ -11,7 +11,7 @@ import (
 )
 
 // write writes the answer.
-func (q *slide) write(pos slidingPos, v *overview, x *extended) ([]byte, error) {
+func (q *slide) write(pos slidingPos, v *overview, x *extended) []byte {
 	b := append(make([]byte, 0, 4096), `{"pos":"`...)
 	b = q.api.connections.write(b, pos, q.owner, q.params.connID)
 	b = append(b, `","lists":{`...)
@@ -28,7 +28,7 @@ func (q *slide) write(pos slidingPos, v *overview, x *extended) ([]byte, error) 
 	}
 	b = append(b, `},"extensions":{`...)
 	b = q.appendExtensions(b, x)
-	return append(b, `}}`...), nil
+	return append(b, `}}`...)
 }
 
 func (q *slide) appendLook(b []byte, v *overview, l *roomLook) []byte {
