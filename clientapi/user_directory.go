@@ -2,9 +2,13 @@ package clientapi
 
 import (
 	"net/http"
+	"regexp"
 
 	"hearth/internal/httpapi"
 )
+
+// mxcURI is the URI of a file.
+var mxcURI = regexp.MustCompile(`^mxc://[^/\s]+/[A-Za-z0-9_-]+$`)
 
 func (a *API) userDirectoryRoutes() []httpapi.Route {
 	return []httpapi.Route{{Method: "POST", Path: "/user_directory/search", Rate: httpapi.RateExpensive, Handle: a.postUserSearch}}
