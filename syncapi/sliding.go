@@ -114,7 +114,7 @@ func (q *slide) answer(ctx context.Context) (any, error) {
 				return httpapi.Raw(b), err
 			}
 		}
-		closing, err := q.pauseUnless(ctx, w, left)
+		closing, err := q.pauseUnlessSuperseded(ctx, w, left)
 		if err != nil {
 			return nil, err
 		}
@@ -124,11 +124,9 @@ func (q *slide) answer(ctx context.Context) (any, error) {
 	}
 }
 
-// pauseUnless waits until the request is woken or another has taken its place, but no
+// pauseUnlessSuperseded waits until the request is woken or another has taken its place, but no
 // longer than d.
-func (q *slide) pauseUnless(ctx context.Context, w *waiter, d time.Duration) (closing bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (q *slide) pauseUnlessSuperseded(ctx context.Context, w *waiter, d time.Duration) (closing bool, err error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -22,7 +22,7 @@ type candidate struct {
 	told *toldRoom
 }
 
-// wanted is a room that the client is to know of.
+// wantedRoom is a room that the client is to know of.
 type wantedRoom struct {
 	candidate
 	limit int

@@ -148,7 +148,7 @@ func (b *slidingBody) sum() [sha256.Size]byte {
 	return sha256.Sum256(text)
 }
 
-// parseRanges checks the ranges of a list.
+// setRanges checks the ranges of a list and takes them over.
 func (l *slidingList) setRanges(ranges [][]int) error {
 	if len(ranges) > maxRanges {
 		return httpapi.InvalidParam("A list has more than %d ranges", maxRanges)

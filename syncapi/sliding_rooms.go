@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sort"
+	"time"
 
 	"hearth/internal/token"
 	"hearth/roomserver"
@@ -15,7 +16,7 @@ import (
 // overview is what a request tells of rooms.
 type overview struct {
 	*selection
-	// rooms are those in which there may be something to tell.
+	// looks are of the rooms in which there may be something to tell.
 	looks []*roomLook
 	// told is what the client knows of rooms after the answer, where that changes.
 	told map[int64]*toldRoom
@@ -99,7 +100,7 @@ func (q *slide) look(ctx context.Context, s *selection) (*overview, error) {
 
 // Who comes back after staleAfter to news in more than maxStale rooms had better begin
 // anew.
-const staleAfter, maxStale = connectionIdle / 168, 100
+const staleAfter, maxStale = time.Hour, 100
 
 // shots takes the moment of the rooms in which something may have happened, loading what is
 // missing in memory.
