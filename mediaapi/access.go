@@ -20,17 +20,17 @@ const (
 // accesses collects which media were asked for and writes them together.
 type accesses struct {
 	mu      sync.Mutex
-	waiting map[storage.MediaAccess]struct{}
+	waiting map[storage.MediaURI]struct{}
 }
 
 func (a *accesses) add(m *storage.Media) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.waiting == nil {
-		a.waiting = map[storage.MediaAccess]struct{}{}
+		a.waiting = map[storage.MediaURI]struct{}{}
 	}
 	if len(a.waiting) < maxAccesses {
-		a.waiting[storage.MediaAccess{Origin: m.Origin, ID: m.ID}] = struct{}{}
+		a.waiting[storage.MediaURI{Origin: m.Origin, ID: m.ID}] = struct{}{}
 	}
 }
 
@@ -42,7 +42,7 @@ func (a *accesses) flush(ctx context.Context, db *storage.DB) error {
 	if len(waiting) == 0 {
 		return nil
 	}
-	var used []storage.MediaAccess
+	var used []storage.MediaURI
 	for u := range waiting {
 		used = append(used, u)
 	}

@@ -33,6 +33,13 @@ type Options struct {
 	// MaxRemoteSize bounds what is fetched of one media, in bytes, and RemoteCache what
 	// is kept of all.
 	MaxRemoteSize, RemoteCache int64
+	// Bucket is where files are kept, nil for the data directory.
+	Bucket *Bucket
+	// UserQuota bounds what the uploads of one user take, DailyQuota what they may upload in a
+	// day, both in bytes; 0 doesn't.
+	UserQuota, DailyQuota int64
+	// Retention says how long is kept what nobody asks for.
+	Retention Policy
 	// Previews says which pages are looked at to show links; nil turns that off.
 	Previews *PreviewOptions
 	Logger   *slog.Logger
@@ -40,19 +47,19 @@ type Options struct {
 
 // API serves the content repository. Close it before the database.
 type API struct {
-	db            *storage.DB
-	log           *slog.Logger
-	serverName    string
-	maxUploadSize int64
-	store         *store
-	thumbnails    *thumbnailer
-	arrivals      *arrivals
-	fetcher       *fetcher
-	accesses      accesses
-	cache         cacheSize
-	previews      *previewer // nil if they are off
-	stop          context.CancelFunc
-	running       sync.WaitGroup
+	db         *storage.DB
+	log        *slog.Logger
+	serverName string
+	o          Options
+	store      *store
+	thumbnails *thumbnailer
+	arrivals   *arrivals
+	fetcher    *fetcher
+	accesses   accesses
+	cache      cacheSize
+	previews   *previewer // nil if they are off
+	stop       context.CancelFunc
+	running    sync.WaitGroup
 }
 
 // New opens the store, deletes what interrupted uploads have left in it, and
@@ -61,22 +68,22 @@ func New(opts Options) (*API, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	files, err := openStore(filepath.Join(opts.DataDir, "media"))
+	files, err := openStore(filepath.Join(opts.DataDir, "media"), opts.Bucket)
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &API{
-		db:            opts.DB,
-		log:           opts.Logger,
-		serverName:    opts.ServerName,
-		maxUploadSize: opts.MaxUploadSize,
-		store:         files,
-		thumbnails:    newThumbnailer(ctx, files),
-		arrivals:      newArrivals(),
-		fetcher:       newFetcher(ctx, &opts),
-		cache:         cacheSize{budget: opts.RemoteCache, full: make(chan struct{}, 1)},
-		stop:          cancel,
+		db:         opts.DB,
+		log:        opts.Logger,
+		serverName: opts.ServerName,
+		o:          opts,
+		store:      files,
+		thumbnails: newThumbnailer(ctx, files),
+		arrivals:   newArrivals(),
+		fetcher:    newFetcher(ctx, &opts),
+		cache:      cacheSize{budget: opts.RemoteCache, full: make(chan struct{}, 1)},
+		stop:       cancel,
 	}
 	a.fetcher.keep = a.keepFetched
 	if opts.Previews != nil {
@@ -85,6 +92,7 @@ func New(opts Options) (*API, error) {
 	a.running.Go(func() { a.collectRegularly(ctx) })
 	a.running.Go(func() { a.makeRoomRegularly(ctx) })
 	a.running.Go(func() { a.recordAccesses(ctx) })
+	a.running.Go(func() { a.followMentionsRegularly(ctx) })
 	return a, nil
 }
 
@@ -122,6 +130,7 @@ func (a *API) Register(s *httpapi.Server) {
 			{Method: http.MethodGet, Path: "/preview_url", Rate: httpapi.RateExpensive, Handle: a.previews.getPreview},
 		})
 	}
+	s.Register([]string{"/_synapse/admin/v1"}, a.adminRoutes())
 	s.Register([]string{"/_matrix/media/v1"}, []httpapi.Route{
 		{Method: http.MethodPost, Path: "/create", Rate: httpapi.RateExpensive, Handle: a.postCreate},
 	})
@@ -134,7 +143,7 @@ func (a *API) Register(s *httpapi.Server) {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediaconfig
 func (a *API) getConfig(*http.Request, *httpapi.Requester) (any, error) {
-	return map[string]int64{"m.upload.size": a.maxUploadSize}, nil
+	return map[string]int64{"m.upload.size": a.o.MaxUploadSize}, nil
 }
 
 // getFrozen answers the unauthenticated GET /_matrix/media/v3/download/… and

@@ -34,9 +34,12 @@ func (a *API) collectRegularly(ctx context.Context) {
 	}
 }
 
-// collect forgets expired media ids and previews, and deletes the files that no media refers
+// collect forgets what goes by age, expired media ids and previews, and deletes the files that no media refers
 // to: an upload that stopped before its row was written leaves one.
 func (a *API) collect(ctx context.Context, age time.Duration) error {
+	if err := a.retain(ctx); err != nil {
+		return err
+	}
 	if _, err := a.db.DeleteExpiredMedia(ctx, age); err != nil {
 		return err
 	}
@@ -50,7 +53,7 @@ func (a *API) collect(ctx context.Context, age time.Duration) error {
 		}
 		for _, hash := range unused {
 			h := fileHash(hash)
-			if err := a.db.DeleteUnusedMediaFile(ctx, hash, age, func() error { return a.store.remove(h) }); err != nil {
+			if err := a.db.DeleteUnusedMediaFile(ctx, hash, age, func() error { return a.store.remove(ctx, h) }); err != nil {
 				return fmt.Errorf("deleting unused file %s: %w", h, err)
 			}
 		}

@@ -30,7 +30,7 @@ func (a *API) download(r *http.Request, origin string) (*served, error) {
 		return nil, err
 	}
 	hash := fileHash(m.SHA256)
-	f, err := a.store.open(hash)
+	f, err := a.store.files.open(r.Context(), hash)
 	if err != nil {
 		return nil, gone(err)
 	}

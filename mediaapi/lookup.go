@@ -28,11 +28,13 @@ func (a *API) lookUp(r *http.Request) (*storage.Media, error) {
 		return nil, httpapi.NotFound("This isn't a media id")
 	}
 	m, err := a.db.GetMedia(r.Context(), a.serverName, id)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, httpapi.NotFound("There is no such media")
+	if errors.Is(err, storage.ErrNotFound) || err == nil && m.QuarantinedBy != "" {
+		return nil, errNoMedia()
 	}
 	return m, err
 }
+
+func errNoMedia() error { return httpapi.NotFound("There is no such media") }
 
 // await returns the media of a server that the request's path names once it has
 // content, waiting as long as the request's timeout_ms allows.
@@ -58,6 +60,9 @@ func (a *API) await(r *http.Request, origin string) (*storage.Media, error) {
 // awaitRemote returns another server's media, fetched now if need be and allowed.
 func (a *API) awaitRemote(ctx context.Context, origin, id string, wait time.Duration, mayFetch bool) (*storage.Media, error) {
 	m, err := a.db.GetMedia(ctx, origin, id)
+	if err == nil && m.QuarantinedBy != "" {
+		return nil, errNoMedia()
+	}
 	if !errors.Is(err, storage.ErrNotFound) {
 		return m, err
 	}
@@ -73,6 +78,9 @@ func (a *API) awaitRemote(ctx context.Context, origin, id string, wait time.Dura
 	m, err = a.db.GetMedia(ctx, origin, id)
 	if errors.Is(err, storage.ErrNotFound) { // it had to make room at once
 		return nil, httpapi.Unavailable(retryFetch, "The server has no room for this media")
+	}
+	if err == nil && m.QuarantinedBy != "" { // its content is
+		return nil, errNoMedia()
 	}
 	return m, err
 }

@@ -180,7 +180,7 @@ func TestUnfinishedUploads(t *testing.T) {
 	if err := w.db.AnnounceMediaFile(context.Background(), lost.hash[:], lost.size); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.api.store.keep(lost); err != nil {
+	if err := w.api.store.files.put(context.Background(), lost); err != nil {
 		t.Fatal(err)
 	}
 	w.restart()

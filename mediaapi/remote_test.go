@@ -254,7 +254,7 @@ func TestRemoteCache(t *testing.T) {
 		t.Errorf("%d files are kept", n)
 	}
 	// A file that is deleted in between is an answer, no failure.
-	if err := w.api.store.remove(fileHash(w.hash(other.name, "0"))); err != nil {
+	if err := w.api.store.remove(ctx, fileHash(w.hash(other.name, "0"))); err != nil {
 		t.Fatal(err)
 	}
 	w.expect(w.get(downloads+other.name+"/0"), 404, "M_NOT_FOUND")

@@ -5,7 +5,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"os"
 	"time"
 
 	"hearth/internal/httpapi"
@@ -34,7 +33,7 @@ var inlineTypes = map[string]bool{
 
 // served is an open file and what is said about it.
 type served struct {
-	file        *os.File
+	file        io.ReadSeekCloser
 	contentType string
 	filename    string
 	// etag names the bytes, within the URL they are served at.

@@ -1,6 +1,7 @@
 package mediaapi
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -17,8 +18,12 @@ import (
 //	tmp/                                what is being written
 //
 // A file appears under its name only when it is whole and on the disk.
-// Thumbnails are a cache: they may be deleted at any time.
-type store struct{ root string }
+// Thumbnails are a cache: they may be deleted at any time. With a bucket, files are
+// kept there and the rest here.
+type store struct {
+	root, tmp string
+	files     place
+}
 
 // fileHash is the SHA-256 that names a file.
 type fileHash [sha256.Size]byte
@@ -32,36 +37,43 @@ var errTooLarge = errors.New("the content is larger than the limit")
 // failure of the disk.
 var errSource = errors.New("the content could not be read to its end")
 
-// openStore prepares the folders, so that storing a file creates none (and needs
-// none synced), and deletes what an earlier process left in tmp; the caller owns
-// the data directory, so nobody else is writing there.
-func openStore(root string) (*store, error) {
-	s := &store{root: root}
-	if err := os.RemoveAll(s.tmp()); err != nil {
+// place is where files are kept: the disk or a bucket.
+type place interface {
+	// put takes a received file over, durably.
+	put(ctx context.Context, f *received) error
+	// open opens a file for reading while ctx lasts; the error wraps os.ErrNotExist if it
+	// isn't there.
+	open(ctx context.Context, h fileHash) (io.ReadSeekCloser, error)
+	// remove deletes a file. One that isn't there is no error.
+	remove(ctx context.Context, h fileHash) error
+}
+
+// openStore prepares the folders and deletes what an earlier process left in tmp; the
+// caller owns the data directory, so nobody else is writing there. Files are kept in the
+// bucket, if there is one.
+func openStore(root string, b *Bucket) (*store, error) {
+	s := &store{root: root, tmp: filepath.Join(root, "tmp")}
+	if err := os.RemoveAll(s.tmp); err != nil {
 		return nil, fmt.Errorf("clearing unfinished uploads: %w", err)
 	}
-	dirs := []string{s.tmp(), filepath.Join(root, "thumbnails")}
-	for i := range 256 {
-		dirs = append(dirs, filepath.Join(root, "files", fmt.Sprintf("%02x", i)))
-	}
-	for _, dir := range dirs {
+	for _, dir := range []string{s.tmp, filepath.Join(root, "thumbnails")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("creating the media store: %w", err)
 		}
 	}
-	for _, dir := range []string{filepath.Join(root, "files"), root, filepath.Dir(root)} {
-		if err := syncDir(dir); err != nil {
-			return nil, err
-		}
+	var err error
+	if b != nil {
+		s.files, err = newBucket(context.Background(), b)
+	} else {
+		s.files, err = newDisk(root)
 	}
-	return s, nil
+	return s, err
 }
 
-func (s *store) tmp() string { return filepath.Join(s.root, "tmp") }
-
-func (s *store) path(kind string, h fileHash) string {
+// thumbnailDir is where a file's thumbnails are.
+func (s *store) thumbnailDir(h fileHash) string {
 	name := h.String()
-	return filepath.Join(s.root, kind, name[:2], name[2:])
+	return filepath.Join(s.root, "thumbnails", name[:2], name[2:])
 }
 
 // received is a file that lies whole in tmp. Its owner ends it with keep or discard.
@@ -77,7 +89,7 @@ func (f *received) discard() { os.Remove(f.path) }
 // of it in memory. It returns errTooLarge after limit bytes, and an error that
 // wraps errSource if reading failed.
 func (s *store) receive(r io.Reader, limit int64) (_ *received, err error) {
-	f, err := os.CreateTemp(s.tmp(), "upload-")
+	f, err := os.CreateTemp(s.tmp, "upload-")
 	if err != nil {
 		return nil, fmt.Errorf("creating a file for an upload: %w", err)
 	}
@@ -124,45 +136,10 @@ func (s *sourceReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// keep moves a received file to its place and returns when that is durable. A
-// file with the same content is replaced by its equal.
-func (s *store) keep(f *received) error {
-	path := s.path("files", f.hash)
-	if err := os.Rename(f.path, path); err != nil {
-		return fmt.Errorf("storing a file: %w", err)
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// open opens a stored file for reading.
-func (s *store) open(h fileHash) (*os.File, error) {
-	f, err := os.Open(s.path("files", h))
-	if err != nil {
-		return nil, fmt.Errorf("opening a stored file: %w", err)
-	}
-	return f, nil
-}
-
 // remove deletes a file and its thumbnails. A file that isn't there is no error.
-func (s *store) remove(h fileHash) error {
-	if err := os.RemoveAll(s.path("thumbnails", h)); err != nil {
+func (s *store) remove(ctx context.Context, h fileHash) error {
+	if err := os.RemoveAll(s.thumbnailDir(h)); err != nil {
 		return fmt.Errorf("deleting thumbnails: %w", err)
 	}
-	if err := os.Remove(s.path("files", h)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("deleting a stored file: %w", err)
-	}
-	return nil
-}
-
-// syncDir makes the entries of a folder durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("opening a folder to sync it: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("syncing a folder: %w", err)
-	}
-	return nil
+	return s.files.remove(ctx, h)
 }

@@ -2,6 +2,7 @@ package mediaapi
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -26,11 +27,19 @@ type imageFile struct {
 
 func (f *imageFile) Size() int64 { return f.size }
 
-// openImage opens a stored file to make thumbnails of it.
-func (s *store) openImage(h fileHash) (*imageFile, error) {
-	f, err := s.open(h)
+// openImage opens a stored file to make thumbnails of it. What isn't on the disk is
+// copied there first: decoders read many small pieces.
+func (s *store) openImage(ctx context.Context, h fileHash) (*imageFile, error) {
+	stored, err := s.files.open(ctx, h)
 	if err != nil {
 		return nil, err
+	}
+	f, local := stored.(*os.File)
+	if !local {
+		defer stored.Close()
+		if f, err = s.spool(stored); err != nil {
+			return nil, err
+		}
 	}
 	st, err := f.Stat()
 	if err != nil {
@@ -38,6 +47,20 @@ func (s *store) openImage(h fileHash) (*imageFile, error) {
 		return nil, fmt.Errorf("opening a stored file: %w", err)
 	}
 	return &imageFile{f, st.Size()}, nil
+}
+
+// spool copies to a file that is gone when it is closed.
+func (s *store) spool(src io.Reader) (*os.File, error) {
+	f, err := os.CreateTemp(s.tmp, "spool-")
+	if err != nil {
+		return nil, fmt.Errorf("creating a file for an image: %w", err)
+	}
+	os.Remove(f.Name())
+	if _, err := io.Copy(f, src); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("copying an image: %w", err)
+	}
+	return f, nil
 }
 
 // inspect reads the headers of a received file that should be an image.
@@ -54,7 +77,7 @@ func (f *received) inspect() (*thumbnail.Info, error) {
 // os.ErrNotExist.
 func (s *store) openThumbnail(h fileHash, variant string) (*served, error) {
 	for extension, contentType := range thumbnailTypes {
-		f, err := os.Open(filepath.Join(s.path("thumbnails", h), variant+extension))
+		f, err := os.Open(filepath.Join(s.thumbnailDir(h), variant+extension))
 		if err == nil {
 			return &served{
 				file: f, contentType: contentType, filename: "thumbnail" + extension, etag: h.String() + "-" + variant,
@@ -69,7 +92,7 @@ func (s *store) openThumbnail(h fileHash, variant string) (*served, error) {
 
 // saveThumbnail keeps what write produces as a thumbnail of h.
 func (s *store) saveThumbnail(h fileHash, variant, contentType string, write func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(s.tmp(), "thumbnail-")
+	tmp, err := os.CreateTemp(s.tmp, "thumbnail-")
 	if err != nil {
 		return fmt.Errorf("creating a file for a thumbnail: %w", err)
 	}
@@ -82,7 +105,7 @@ func (s *store) saveThumbnail(h fileHash, variant, contentType string, write fun
 	if err := tmp.Sync(); err != nil {
 		return fmt.Errorf("syncing a thumbnail: %w", err)
 	}
-	dir := s.path("thumbnails", h)
+	dir := s.thumbnailDir(h)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("creating a folder for thumbnails: %w", err)
 	}

@@ -74,7 +74,7 @@ func (t *thumbnailer) get(ctx context.Context, h fileHash, size thumbnail.Size, 
 			return s, err
 		}
 	}
-	f, err := t.store.openImage(h)
+	f, err := t.store.openImage(ctx, h)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (t *thumbnailer) makeNow(h fileHash, info *thumbnail.Info, size thumbnail.S
 		return fmt.Errorf("waiting to make a thumbnail: %w", err)
 	}
 	defer t.budget.Release(weight)
-	f, err := t.store.openImage(h)
+	f, err := t.store.openImage(t.ctx, h)
 	if err != nil {
 		return err
 	}

@@ -49,12 +49,16 @@ func (a *API) receive(r *http.Request, m *storage.Media) error {
 		return err
 	}
 	m.ContentType = safeContentType(r.Header.Get("Content-Type"))
-	if r.ContentLength > a.maxUploadSize {
-		return a.tooLarge()
+	limit, err := a.allowance(r.Context(), m.UserID)
+	if err != nil {
+		return err
 	}
-	file, err := a.store.receive(&movingBody{r}, a.maxUploadSize)
+	if r.ContentLength > limit {
+		return a.tooLarge(limit)
+	}
+	file, err := a.store.receive(&movingBody{r}, limit)
 	if errors.Is(err, errTooLarge) {
-		return a.tooLarge()
+		return a.tooLarge(limit)
 	}
 	if errors.Is(err, errSource) {
 		e := httpapi.New(http.StatusBadRequest, "M_UNKNOWN", "The upload ended early")
@@ -79,15 +83,19 @@ func (a *API) keep(ctx context.Context, m *storage.Media, file *received) error 
 		file.discard()
 		return err
 	}
-	if err := a.store.keep(file); err != nil {
+	if err := a.store.files.put(ctx, file); err != nil {
 		file.discard()
 		return err
 	}
 	return nil
 }
 
-func (a *API) tooLarge() error {
-	return httpapi.TooLarge("The content is larger than the %d bytes that this server accepts", a.maxUploadSize)
+// tooLarge is the refusal of content that is larger than what was allowed.
+func (a *API) tooLarge(allowed int64) error {
+	if allowed < a.o.MaxUploadSize {
+		return errQuota()
+	}
+	return httpapi.TooLarge("The content is larger than the %d bytes that this server accepts", a.o.MaxUploadSize)
 }
 
 // movingBody reads a request's body and gives up when it stops moving.

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"hearth/internal/httpapi"
@@ -32,6 +33,8 @@ type world struct {
 	o   Options
 	api *API
 	url string
+	// server is what the API is registered with.
+	server atomic.Pointer[httpapi.Server]
 }
 
 func newWorld(t testing.TB, maxUploadSize int64) *world {
@@ -48,10 +51,8 @@ func newWorldWith(t testing.TB, o Options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.db.Close() })
-	api := w.open()
-	server := httpapi.NewServer(httpapi.Options{Authenticate: authenticate})
-	api.Register(server)
-	ts := httptest.NewServer(server)
+	w.open()
+	ts := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.server.Load().ServeHTTP(rw, r) }))
 	w.url = ts.URL
 	t.Cleanup(func() {
 		ts.Close()
@@ -60,7 +61,7 @@ func newWorldWith(t testing.TB, o Options) *world {
 	return w
 }
 
-func (w *world) open() *API {
+func (w *world) open() {
 	w.t.Helper()
 	w.o.DB, w.o.DataDir, w.o.ServerName = w.db, w.dir, "test.local"
 	api, err := New(w.o)
@@ -68,11 +69,12 @@ func (w *world) open() *API {
 		w.t.Fatal(err)
 	}
 	w.api = api
-	return api
+	server := httpapi.NewServer(httpapi.Options{Authenticate: authenticate})
+	api.Register(server)
+	w.server.Store(server)
 }
 
-// restart opens the store as a new process would. The old one goes on serving:
-// it keeps nothing in memory that the new one would have to know.
+// restart opens the store as a new process would.
 func (w *world) restart() {
 	w.t.Helper()
 	w.api.Close()

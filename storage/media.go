@@ -21,6 +21,10 @@ type Media struct {
 	SHA256 []byte
 	// Expired says that the id was reserved and its time to upload is over.
 	Expired bool
+	// QuarantinedBy is the administrator who has put it out of reach, "" for nobody.
+	QuarantinedBy string
+	// Protected says that it can't be quarantined and doesn't go by age.
+	Protected bool
 }
 
 // ErrTooManyReserved is ReserveMediaID's refusal.
@@ -30,9 +34,9 @@ var ErrTooManyReserved = errors.New("too many media ids are reserved")
 func (db *DB) GetMedia(ctx context.Context, origin, id string) (*Media, error) {
 	m := Media{Origin: origin, ID: id}
 	err := db.scanRow(ctx, `
-		SELECT user_id, content_type, filename, sha256, coalesce(expires_at <= now(), false)
+		SELECT user_id, content_type, filename, sha256, coalesce(expires_at <= now(), false), coalesce(quarantined_by, ''), protected
 		FROM media WHERE origin = $1 AND media_id = $2`, []any{origin, id},
-		&m.UserID, &m.ContentType, &m.Filename, &m.SHA256, &m.Expired)
+		&m.UserID, &m.ContentType, &m.Filename, &m.SHA256, &m.Expired, &m.QuarantinedBy, &m.Protected)
 	if err := notFound("reading media", err); err != nil {
 		return nil, err
 	}
@@ -52,11 +56,11 @@ func (db *DB) AnnounceMediaFile(ctx context.Context, sha256 []byte, size int64) 
 }
 
 // InsertMedia makes an uploaded file available under its URI. The file must have
-// been announced and be in the store.
+// been announced and be in the store. Content that is out of reach stays so.
 func (db *DB) InsertMedia(ctx context.Context, m *Media) error {
 	_, err := db.exec(ctx, `
-		INSERT INTO media (origin, media_id, user_id, sha256, content_type, filename)
-		VALUES ($1, $2, $3, $4, $5, $6)`,
+		INSERT INTO media (origin, media_id, user_id, sha256, content_type, filename, quarantined_by)
+		VALUES ($1, $2, $3, $4, $5, $6, (SELECT quarantined_by FROM media WHERE sha256 = $4 AND quarantined_by IS NOT NULL LIMIT 1))`,
 		m.Origin, m.ID, m.UserID, m.SHA256, m.ContentType, m.Filename)
 	if err != nil {
 		return fmt.Errorf("inserting media: %w", err)
@@ -90,7 +94,8 @@ func (db *DB) ReserveMediaID(ctx context.Context, m *Media, within time.Duration
 // id has content already or is gone.
 func (db *DB) CompleteMedia(ctx context.Context, m *Media) error {
 	n, err := db.exec(ctx, `
-		UPDATE media SET sha256 = $3, content_type = $4, filename = $5, expires_at = NULL, created_at = now()
+		UPDATE media SET sha256 = $3, content_type = $4, filename = $5, expires_at = NULL, created_at = now(), accessed_at = now(),
+			quarantined_by = (SELECT quarantined_by FROM media WHERE sha256 = $3 AND quarantined_by IS NOT NULL LIMIT 1)
 		WHERE origin = $1 AND media_id = $2 AND sha256 IS NULL`,
 		m.Origin, m.ID, m.SHA256, m.ContentType, m.Filename)
 	if err != nil {

@@ -53,3 +53,19 @@ func (db *DB) DeleteUnusedMediaFile(ctx context.Context, sha256 []byte, age time
 		return remove()
 	})
 }
+
+// MediaFile is a file of the store.
+type MediaFile struct {
+	SHA256 []byte
+	Size   int64
+}
+
+// MediaFiles returns up to limit files after the given hash, nil for the first.
+func (db *DB) MediaFiles(ctx context.Context, after []byte, limit int) ([]MediaFile, error) {
+	rows, err := db.query(ctx, `SELECT sha256, size FROM media_files WHERE $1::bytea IS NULL OR sha256 > $1 ORDER BY sha256 LIMIT $2`, after, limit)
+	list, err := collect(rows, err, func(r *sql.Rows) (f MediaFile, err error) { return f, r.Scan(&f.SHA256, &f.Size) })
+	if err != nil {
+		return nil, fmt.Errorf("listing media files: %w", err)
+	}
+	return list, nil
+}

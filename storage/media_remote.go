@@ -16,7 +16,8 @@ const accessGrain = time.Hour
 // meanwhile stays as it is.
 func (db *DB) KeepRemoteMedia(ctx context.Context, m *Media) error {
 	_, err := db.exec(ctx, `
-		INSERT INTO media (origin, media_id, user_id, sha256, content_type, filename) VALUES ($1, $2, '', $3, $4, $5)
+		INSERT INTO media (origin, media_id, user_id, sha256, content_type, filename, quarantined_by)
+		VALUES ($1, $2, '', $3, $4, $5, (SELECT quarantined_by FROM media WHERE sha256 = $3 AND quarantined_by IS NOT NULL LIMIT 1))
 		ON CONFLICT DO NOTHING`, m.Origin, m.ID, m.SHA256, m.ContentType, m.Filename)
 	if err != nil {
 		return fmt.Errorf("keeping fetched media: %w", err)
@@ -24,11 +25,8 @@ func (db *DB) KeepRemoteMedia(ctx context.Context, m *Media) error {
 	return nil
 }
 
-// MediaAccess is one use of media.
-type MediaAccess struct{ Origin, ID string }
-
 // RecordMediaAccess notes that media was asked for just now.
-func (db *DB) RecordMediaAccess(ctx context.Context, used []MediaAccess) error {
+func (db *DB) RecordMediaAccess(ctx context.Context, used []MediaURI) error {
 	var origins, ids textArray
 	for _, u := range used {
 		origins.add(u.Origin)
@@ -63,7 +61,7 @@ func (db *DB) RefetchableBytes(ctx context.Context) (int64, error) {
 func (db *DB) ForgetRefetchable(ctx context.Context, bytes int64, limit int) (int64, error) {
 	n, err := db.exec(ctx, `
 		WITH oldest AS (
-			SELECT origin, media_id, sha256, accessed_at FROM media WHERE user_id = '' AND sha256 IS NOT NULL
+			SELECT origin, media_id, sha256, accessed_at FROM media WHERE user_id = '' AND sha256 IS NOT NULL AND quarantined_by IS NULL
 			ORDER BY accessed_at LIMIT $2
 		), summed AS (
 			SELECT o.origin, o.media_id, sum(f.size) OVER (ORDER BY o.accessed_at, o.origin, o.media_id) - f.size AS before
