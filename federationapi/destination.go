@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// minPause and maxPause bound how long a server that refuses is left alone.
-	minPause, maxPause = time.Second, time.Hour
+	// minPause is how long a server that refuses is left alone at least.
+	minPause = time.Second
 	// maxTurn is how many transactions a server is sent before others get their turn.
 	maxTurn = 20
 	// heardEvery is how often hearing of a server ends its pause.
@@ -220,9 +220,10 @@ func (s *sender) serve(d *destination) {
 // that ask servers agree on; see client.Client.
 func (s *sender) fail(d *destination, err error) {
 	var refused *client.RemoteError
-	pause := min(max(2*d.pause, minPause), maxPause)
+	longest := s.a.client.MaxPause()
+	pause := min(max(2*d.pause, minPause), longest)
 	if errors.As(err, &refused) {
-		pause = max(pause, min(refused.RetryAfter, maxPause))
+		pause = max(pause, min(refused.RetryAfter, longest))
 	} else if at, known := s.a.client.RetryAt(s.ctx, d.name); known == nil && !at.IsZero() {
 		pause = max(minPause, time.Until(at))
 	}

@@ -30,7 +30,7 @@ func newFederationClient(ctx context.Context, cfg *config.Config, db *storage.DB
 	return client.New(ctx, client.Options{
 		DB: db, ServerName: cfg.ServerName, KeyID: key.ID, PrivateKey: key.Private,
 		RootCAs: pool, InsecureSkipVerify: !f.VerifyCertificates,
-		Allow: f.AllowServers, Deny: f.DenyServers, AllowPrivateRanges: f.AllowPrivateRanges,
+		Allow: f.AllowServers, Deny: f.DenyServers, AllowPrivateRanges: f.AllowPrivateRanges, MaxPause: time.Duration(f.LongestPause),
 		Notaries: f.KeyServers, Logger: log,
 	})
 }

@@ -16,9 +16,9 @@ import (
 const (
 	// A server that keeps failing isn't asked for a patience-th of the time since when it
 	// does, so that after an outage of an hour it is found again within a minute.
-	patience           = 60
-	minPause, maxPause = 10 * time.Second, time.Hour
-	noteTimeout        = 10 * time.Second
+	patience                  = 60
+	minPause, defaultMaxPause = 10 * time.Second, time.Hour
+	noteTimeout               = 10 * time.Second
 	// maxError bounds the text of an error that is kept, in bytes.
 	maxError = 500
 )
@@ -90,7 +90,7 @@ func (c *Client) failed(server string, why error) {
 	// The first failure costs nothing: it may have been a connection that had closed.
 	pause := time.Duration(0)
 	if d.Failures > 1 {
-		pause = min(max(now.Sub(time.UnixMilli(d.FailingSince))/patience, minPause), maxPause)
+		pause = min(max(now.Sub(time.UnixMilli(d.FailingSince))/patience, minPause), c.o.MaxPause)
 		pause -= rand.N(pause / 4)
 	}
 	d.RetryAt = now.Add(pause).UnixMilli()

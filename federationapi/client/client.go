@@ -35,6 +35,8 @@ type Options struct {
 	Allow, Deny []string
 	// AllowPrivateRanges lets connections go to loopback and private addresses.
 	AllowPrivateRanges bool
+	// MaxPause bounds how long a server that fails is left alone; 0 means an hour.
+	MaxPause time.Duration
 	// Notaries are asked for the keys of servers that can't be reached.
 	Notaries []string
 	// Resolver looks names up; nil means the system's.
@@ -90,6 +92,9 @@ func newClient(o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.MaxPause == 0 {
+		o.MaxPause = defaultMaxPause
+	}
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
@@ -116,6 +121,9 @@ func newClient(o Options) (*Client, error) {
 
 // ServerName is the name of this server.
 func (c *Client) ServerName() string { return c.o.ServerName }
+
+// MaxPause is how long a server that fails is left alone at most.
+func (c *Client) MaxPause() time.Duration { return c.o.MaxPause }
 
 // Close drops the idle connections.
 func (c *Client) Close() {

@@ -229,6 +229,13 @@ func TestFailures(t *testing.T) {
 	if at, err := again.RetryAt(t.Context(), dead); err != nil || !at.IsZero() {
 		t.Errorf("%v %v", at, err)
 	}
+	impatient := newTestClient(t, Options{AllowPrivateRanges: true, MaxPause: time.Millisecond})
+	for range 4 {
+		if e := ask(impatient); !e.RetryAt.IsZero() {
+			t.Errorf("left alone for longer than configured: %v", e)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
 }
 
 // TestExplain says why a server can't be reached.

@@ -124,7 +124,7 @@ func Default(serverName string) *Config {
 		Presence:   Presence{Enabled: true},
 		Media:      defaultMedia(),
 		Search:     Search{Enabled: true},
-		Federation: Federation{VerifyCertificates: true},
+		Federation: Federation{VerifyCertificates: true, LongestPause: Duration(3600e9)},
 		Cache:      Cache{Budget: 128 << 20},
 		Logging:    Logging{Level: "info", Format: "text"},
 	}

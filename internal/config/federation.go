@@ -8,16 +8,17 @@ import (
 
 // Federation says how this server talks with others.
 type Federation struct {
-	Enabled            bool   `doc:"Whether this server talks with others at all."`
-	PublicAddress      string `yaml:"public_address" doc:"What /.well-known/matrix/server announces: host:port where other servers reach this\none. Empty: nothing is announced, and they connect to server_name at port 8448."`
-	TLSCertificateFile string `yaml:"tls_certificate_file" doc:"The certificate of listen.federation and its chain, in PEM. It is read again when it\nchanges. Empty: a self-signed one is made in data_dir, which others don't accept\nunless they are told to."`
-	TLSKeyFile         string `yaml:"tls_key_file" doc:"The private key of the certificate, in PEM."`
-	TrustedCAFiles     List   `yaml:"trusted_ca_files" doc:"Certificate authorities in PEM that are trusted beside those of the system."`
-	VerifyCertificates bool   `yaml:"verify_certificates" doc:"Whether other servers must prove by certificate who they are. Turn it off only for\ntests: without it anybody on the way can pretend to be any server."`
-	AllowServers       List   `yaml:"allow_servers" doc:"The servers to talk with, *.example.org for all below a name. Empty: all."`
-	DenyServers        List   `yaml:"deny_servers" doc:"Servers never to talk with, even if they are in allow_servers."`
-	AllowPrivateRanges bool   `yaml:"allow_private_ranges" doc:"Whether to connect to servers at loopback and private addresses. Off, nobody can make\nthis server ask others inside its own network."`
-	KeyServers         List   `yaml:"key_servers" doc:"Servers to ask for the keys of servers that can't be reached. They are believed."`
+	Enabled            bool     `doc:"Whether this server talks with others at all."`
+	PublicAddress      string   `yaml:"public_address" doc:"What /.well-known/matrix/server announces: host:port where other servers reach this\none. Empty: nothing is announced, and they connect to server_name at port 8448."`
+	TLSCertificateFile string   `yaml:"tls_certificate_file" doc:"The certificate of listen.federation and its chain, in PEM. It is read again when it\nchanges. Empty: a self-signed one is made in data_dir, which others don't accept\nunless they are told to."`
+	TLSKeyFile         string   `yaml:"tls_key_file" doc:"The private key of the certificate, in PEM."`
+	TrustedCAFiles     List     `yaml:"trusted_ca_files" doc:"Certificate authorities in PEM that are trusted beside those of the system."`
+	VerifyCertificates bool     `yaml:"verify_certificates" doc:"Whether other servers must prove by certificate who they are. Turn it off only for\ntests: without it anybody on the way can pretend to be any server."`
+	AllowServers       List     `yaml:"allow_servers" doc:"The servers to talk with, *.example.org for all below a name. Empty: all."`
+	DenyServers        List     `yaml:"deny_servers" doc:"Servers never to talk with, even if they are in allow_servers."`
+	AllowPrivateRanges bool     `yaml:"allow_private_ranges" doc:"Whether to connect to servers at loopback and private addresses. Off, nobody can make\nthis server ask others inside its own network."`
+	LongestPause       Duration `yaml:"longest_pause" doc:"How long a server that gives no answer is left alone at most before it is asked again.\nShorter costs more attempts at servers that are gone for good."`
+	KeyServers         List     `yaml:"key_servers" doc:"Servers to ask for the keys of servers that can't be reached. They are believed."`
 }
 
 // List is a list of texts, written in YAML as [a, b] or a block, in the environment
