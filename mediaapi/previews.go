@@ -151,9 +151,9 @@ func (p *previewer) look(hash [sha256.Size]byte, link string) (answer []byte, er
 			p.failures.Add(hash, err)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(p.ctx, 2*webTimeout)
-	defer cancel()
-	shown, mediaID, err := p.describe(ctx, link)
+	asking, cancel := context.WithTimeout(p.ctx, 2*webTimeout)
+	shown, mediaID, err := p.describe(asking, link)
+	cancel()
 	if err != nil {
 		return nil, previewError(err)
 	}
@@ -161,11 +161,11 @@ func (p *previewer) look(hash [sha256.Size]byte, link string) (answer []byte, er
 		return nil, fmt.Errorf("writing a preview: %w", err)
 	}
 	kept := &storage.URLPreview{Hash: hash[:], MediaID: mediaID, Answer: answer}
-	if err := p.api.db.SetURLPreview(ctx, kept, previewLifetime); err != nil {
+	if err := p.api.db.SetURLPreview(p.ctx, kept, previewLifetime); err != nil {
 		return nil, err
 	}
 	if p.added.Add(1)%pruneAfter == 0 {
-		return answer, p.api.db.PruneURLPreviews(ctx, maxPreviews)
+		return answer, p.api.db.PruneURLPreviews(p.ctx, maxPreviews)
 	}
 	return answer, nil
 }

@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	// webTimeout bounds the request for one page or picture, redirects and all.
+	// webTimeout bounds the requests for a page, redirects and all, and as much again those
+	// for what belongs to it.
 	webTimeout = 20 * time.Second
 	// maxWebRedirects bounds how often one leads to another.
 	maxWebRedirects = 5
