@@ -42,7 +42,10 @@ func (a *API) postPublicRooms(r *http.Request, _ *httpapi.Requester) (any, error
 
 func (a *API) publicRooms(r *http.Request, q *publicrooms.Query) (any, error) {
 	if server := r.URL.Query().Get("server"); server != "" && server != a.serverName {
-		return nil, httpapi.NotFound("The directories of other servers can't be read by this one")
+		if a.o.Federation == nil {
+			return nil, httpapi.NotFound("This server doesn't federate: the directories of others can't be read")
+		}
+		return a.o.Federation.PublicRooms(r.Context(), server, q)
 	}
 	return publicrooms.Find(r.Context(), a.db, q)
 }

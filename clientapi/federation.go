@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/publicrooms"
 	"hearth/internal/userid"
 	"hearth/roomserver"
 )
@@ -20,6 +21,8 @@ type Federation struct {
 	Invite func(ctx context.Context, r roomserver.MembershipRequest) error
 	// ResolveAlias asks the alias's own server.
 	ResolveAlias func(ctx context.Context, alias string) (roomID string, servers []string, err error)
+	// PublicRooms reads another server's directory.
+	PublicRooms func(ctx context.Context, server string, q *publicrooms.Query) (*publicrooms.Page, error)
 	// AskSpace has other servers describe a room, and its children if it is a space;
 	// nil if none does.
 	AskSpace func(ctx context.Context, roomID string, via []string, suggestedOnly bool) *roomserver.Space

@@ -1,9 +1,12 @@
 package federationapi
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 
+	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/internal/publicrooms"
 )
@@ -37,4 +40,21 @@ func (a *API) postPublicRooms(r *http.Request, _ string, body json.RawMessage) (
 		}
 	}
 	return publicrooms.Find(r.Context(), a.db, &q)
+}
+
+// PublicRooms reads a page of another server's directory for a user. Errors are as of
+// client.AsClientError.
+func (a *API) PublicRooms(ctx context.Context, server string, q *publicrooms.Query) (*publicrooms.Page, error) {
+	if _, _, ok := client.SplitServerName(server); !ok {
+		return nil, httpapi.InvalidParam("%q is no server name", server)
+	}
+	var page publicrooms.Page
+	if err := a.client.Post(ctx, server, "/_matrix/federation/v1/publicRooms", q, &page); err != nil {
+		return nil, client.AsClientError(err)
+	}
+	page.Chunk = slices.DeleteFunc(append([]publicrooms.Room{}, page.Chunk...), func(r publicrooms.Room) bool { return len(r.RoomID) < 2 || r.RoomID[0] != '!' || len(r.RoomID) > maxID })
+	for i := range page.Chunk {
+		page.Chunk[i].Clean()
+	}
+	return &page, nil
 }

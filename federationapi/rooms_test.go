@@ -11,6 +11,8 @@ import (
 	"github.com/matrix-org/gomatrixserverlib/spec"
 
 	"hearth/federationapi/client"
+	"hearth/internal/httpapi"
+	"hearth/internal/publicrooms"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -200,4 +202,11 @@ func TestQueries(t *testing.T) {
 		t.Errorf("%v %v", public, err)
 	}
 	two.refused(http.StatusBadRequest, "M_INVALID_PARAM", one, "GET", "/_matrix/federation/v1/publicRooms?since=x", nil)
+	page, err := two.api.PublicRooms(background(t), one.name, &publicrooms.Query{Limit: new(1)})
+	if err != nil || len(page.Chunk) != 1 {
+		t.Errorf("another server's directory is %+v: %v", page, err)
+	}
+	if _, err := two.api.PublicRooms(background(t), "no server", &publicrooms.Query{}); httpapi.CodeOf(err) != "M_INVALID_PARAM" {
+		t.Errorf("the directory of no server is %v", err)
+	}
 }

@@ -23,19 +23,23 @@ const (
 
 // Query is the body of POST /publicRooms.
 type Query struct {
-	Limit  *int   `json:"limit"`
-	Since  string `json:"since"`
+	Limit  *int   `json:"limit,omitempty"`
+	Since  string `json:"since,omitempty"`
 	Filter struct {
-		SearchTerm string    `json:"generic_search_term"`
-		RoomTypes  []*string `json:"room_types"`
+		SearchTerm string    `json:"generic_search_term,omitempty"`
+		RoomTypes  []*string `json:"room_types,omitempty"`
 	} `json:"filter"`
-	IncludeAllNetworks   bool   `json:"include_all_networks"`
-	ThirdPartyInstanceID string `json:"third_party_instance_id"`
+	IncludeAllNetworks   bool   `json:"include_all_networks,omitempty"`
+	ThirdPartyInstanceID string `json:"third_party_instance_id,omitempty"`
 }
 
 // FromURL reads the query of GET /publicRooms.
 func FromURL(r *http.Request) (*Query, error) {
-	q := &Query{Since: r.URL.Query().Get("since")}
+	q := &Query{Since: r.URL.Query().Get("since"), ThirdPartyInstanceID: r.URL.Query().Get("third_party_instance_id")}
+	var err error
+	if q.IncludeAllNetworks, err = httpapi.BoolParam(r, "include_all_networks"); err != nil {
+		return nil, err
+	}
 	if text := r.URL.Query().Get("limit"); text != "" {
 		limit, err := strconv.Atoi(text)
 		if err != nil {
@@ -46,8 +50,8 @@ func FromURL(r *http.Request) (*Query, error) {
 	return q, nil
 }
 
-// page is an answer.
-type page struct {
+// Page is an answer.
+type Page struct {
 	Chunk []Room `json:"chunk"`
 	Total int    `json:"total_room_count_estimate"`
 	Next  string `json:"next_batch,omitempty"`
@@ -56,16 +60,19 @@ type page struct {
 
 // Find returns what the query asks for, as it is answered. A wrong query is an
 // *httpapi.Error.
-func Find(ctx context.Context, db *storage.DB, q *Query) (any, error) {
+func Find(ctx context.Context, db *storage.DB, q *Query) (*Page, error) {
 	d, err := q.check()
 	if err != nil {
 		return nil, err
+	}
+	if q.ThirdPartyInstanceID != "" {
+		return &Page{Chunk: []Room{}}, nil // no room here belongs to another network
 	}
 	found, total, err := db.PublishedRooms(ctx, d)
 	if err != nil {
 		return nil, err
 	}
-	answer := page{Chunk: make([]Room, 0, len(found)), Total: total}
+	answer := &Page{Chunk: make([]Room, 0, len(found)), Total: total}
 	for _, p := range found {
 		answer.Chunk = append(answer.Chunk, NewRoom(p.RoomID, &p.RoomSummary))
 	}
@@ -86,11 +93,14 @@ func (q *Query) check() (d storage.DirectoryQuery, err error) {
 	if len(q.Filter.RoomTypes) > maxRoomTypes {
 		return d, httpapi.InvalidParam("There are more than %d room types", maxRoomTypes)
 	}
-	if q.Limit != nil {
-		if *q.Limit < 0 {
-			return d, httpapi.InvalidParam("limit must not be negative")
-		}
+	if q.Limit != nil && *q.Limit < 0 {
+		return d, httpapi.InvalidParam("limit must not be negative")
+	}
+	if q.Limit != nil && *q.Limit > 0 {
 		d.Limit = min(*q.Limit, maxRooms)
+	}
+	if q.IncludeAllNetworks && q.ThirdPartyInstanceID != "" {
+		return d, httpapi.InvalidParam("third_party_instance_id names a network: include_all_networks must be false then")
 	}
 	for _, t := range q.Filter.RoomTypes {
 		if t == nil {
