@@ -112,31 +112,31 @@ var legacy = []string{"/_matrix/media/v3", "/_matrix/media/r0", "/_matrix/media/
 
 // Register adds the content repository's routes.
 func (a *API) Register(s *httpapi.Server) {
-	s.Register([]string{"/_matrix/client/v1/media"}, []httpapi.Route{
+	s.Register([]string{"/_matrix/client/v1/media"}, guard([]httpapi.Route{
 		{Method: http.MethodGet, Path: "/config", Handle: a.getConfig},
 		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}", Handle: a.getDownload},
 		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}/{fileName}", Handle: a.getDownload},
 		{Method: http.MethodGet, Path: "/thumbnail/{serverName}/{mediaId}", Handle: a.getThumbnail},
-	})
-	s.Register(legacy, []httpapi.Route{
+	}))
+	s.Register(legacy, guard([]httpapi.Route{
 		{Method: http.MethodPost, Path: "/upload", Rate: httpapi.RateExpensive, MaxBody: -1, Handle: a.postUpload},
 		{Method: http.MethodGet, Path: "/config", Handle: a.getConfig},
 		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}", Auth: httpapi.AuthNone, Handle: getFrozen},
 		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}/{fileName}", Auth: httpapi.AuthNone, Handle: getFrozen},
 		{Method: http.MethodGet, Path: "/thumbnail/{serverName}/{mediaId}", Auth: httpapi.AuthNone, Handle: getFrozen},
-	})
+	}))
 	if a.previews != nil {
-		s.Register(append([]string{"/_matrix/client/v1/media"}, legacy...), []httpapi.Route{
+		s.Register(append([]string{"/_matrix/client/v1/media"}, legacy...), guard([]httpapi.Route{
 			{Method: http.MethodGet, Path: "/preview_url", Rate: httpapi.RateExpensive, Handle: a.previews.getPreview},
-		})
+		}))
 	}
 	s.Register([]string{"/_synapse/admin/v1"}, a.adminRoutes())
-	s.Register([]string{"/_matrix/media/v1"}, []httpapi.Route{
+	s.Register([]string{"/_matrix/media/v1"}, guard([]httpapi.Route{
 		{Method: http.MethodPost, Path: "/create", Rate: httpapi.RateExpensive, Handle: a.postCreate},
-	})
-	s.Register([]string{"/_matrix/media/v3"}, []httpapi.Route{
+	}))
+	s.Register([]string{"/_matrix/media/v3"}, guard([]httpapi.Route{
 		{Method: http.MethodPut, Path: "/upload/{serverName}/{mediaId}", Rate: httpapi.RateExpensive, MaxBody: -1, Handle: a.putUpload},
-	})
+	}))
 }
 
 // getConfig answers GET /_matrix/client/v1/media/config and its predecessors.

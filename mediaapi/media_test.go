@@ -83,7 +83,13 @@ func TestUnauthenticated(t *testing.T) {
 		w.expect(w.get(prefix+"/thumbnail/"+path+"?width=32&height=32", "Authorization", ""), 404, "M_NOT_FOUND")
 		w.expect(w.do("POST", prefix+"/upload", strings.NewReader("x"), "Authorization", ""), 401, "M_MISSING_TOKEN")
 	}
-	w.expect(w.get(downloads+path, "Authorization", ""), 401, "M_MISSING_TOKEN")
+	a := w.expect(w.get(downloads+path, "Authorization", ""), 401, "M_MISSING_TOKEN")
+	frozen := w.get("/_matrix/media/v3/download/"+path, "Authorization", "")
+	for name, want := range guarded {
+		if a.header.Get(name) != want[0] || frozen.header.Get(name) != want[0] {
+			t.Errorf("a refusal's %s is %q and %q", name, a.header.Get(name), frozen.header.Get(name))
+		}
+	}
 	w.expect(w.get(thumbnails+path+"?width=32&height=32", "Authorization", ""), 401, "M_MISSING_TOKEN")
 }
 

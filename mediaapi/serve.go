@@ -17,6 +17,21 @@ import (
 const contentPolicy = "sandbox; default-src 'none'; script-src 'none'; plugin-types application/pdf; " +
 	"style-src 'unsafe-inline'; object-src 'self';"
 
+// guarded are on every answer of the content repository, whatever it is.
+var guarded = http.Header{
+	"Content-Security-Policy":      {contentPolicy},
+	"X-Content-Type-Options":       {"nosniff"},
+	"Cross-Origin-Resource-Policy": {"cross-origin"},
+}
+
+// guard adds the headers to routes.
+func guard(routes []httpapi.Route) []httpapi.Route {
+	for i := range routes {
+		routes[i].Header = guarded
+	}
+	return routes
+}
+
 // inlineTypes may be displayed; everything else is offered for saving.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#serving-inline-content
@@ -46,9 +61,6 @@ func (s *served) reply(r *http.Request) *httpapi.Reply {
 	h := http.Header{}
 	h.Set("Content-Type", s.contentType)
 	h.Set("Content-Disposition", disposition(s.contentType, s.filename))
-	h.Set("Content-Security-Policy", contentPolicy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	h.Set("ETag", `"`+s.etag+`"`)
 	// The bytes never change; but they may be withdrawn, which no client should
 	// overlook for longer than a day. Shared caches don't know who may see them.

@@ -31,6 +31,9 @@ func (s *Server) endpoint(template string, route Route) http.Handler {
 				m.observe(w.status, time.Since(start))
 			}
 		}()
+		for name, values := range route.Header {
+			w.Header()[name] = values
+		}
 		answer, err := s.serve(w, r, &route, limiter)
 		if parked = errors.Is(err, errParked); parked {
 			return

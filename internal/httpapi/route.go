@@ -67,6 +67,8 @@ type Route struct {
 	// MaxBody bounds the request body in bytes; 0 means DefaultMaxBody, -1 means
 	// that the handler bounds and reads it itself (uploads).
 	MaxBody int64
+	// Header is set on every answer, errors among them, before Handle is called.
+	Header http.Header
 	// Handle answers the request. The value is written as JSON with status 200;
 	// nil is written as {}. See Raw and Reply for other answers.
 	Handle func(r *http.Request, u *Requester) (any, error)
