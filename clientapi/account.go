@@ -12,6 +12,9 @@ import (
 func (a *API) accountRoutes() []httpapi.Route {
 	return []httpapi.Route{
 		{Method: "GET", Path: "/account/whoami", Handle: a.getWhoami},
+		{Method: "POST", Path: "/user/{userId}/openid/request_token", Rate: httpapi.RateMessage, Handle: a.postOpenID},
+		{Method: "GET", Path: "/voip/turnServer", Rate: httpapi.RateMessage, Handle: a.getTURNServer},
+		{Method: "GET", Path: "/admin/whois/{userId}", Handle: a.getWhois},
 		{Method: "POST", Path: "/account/password", Auth: httpapi.AuthOptional, Rate: httpapi.RateLogin, Handle: a.postPassword},
 		{Method: "POST", Path: "/account/deactivate", Auth: httpapi.AuthOptional, Rate: httpapi.RateLogin, Handle: a.postDeactivate},
 	}
@@ -24,16 +27,35 @@ func (a *API) getWhoami(_ *http.Request, u *httpapi.Requester) (any, error) {
 	return map[string]any{"user_id": u.UserID, "device_id": u.DeviceID, "is_guest": u.Guest}, nil
 }
 
+// passwordChange is the body of POST /account/password.
+type passwordChange struct {
+	api           *API
+	NewPassword   string `json:"new_password"`
+	LogoutDevices *bool  `json:"logout_devices"`
+}
+
+// check refuses a password that wouldn't do before anything is proved for it.
+func (b *passwordChange) check() error {
+	if b.NewPassword == "" { // clients ask for the flows without it
+		return nil
+	}
+	return b.api.checkPolicy(b.NewPassword)
+}
+
 // postPassword is POST /account/password, with interactive authentication.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword
 func (a *API) postPassword(r *http.Request, u *httpapi.Requester) (any, error) {
-	var body struct {
-		NewPassword   string `json:"new_password"`
-		LogoutDevices *bool  `json:"logout_devices"`
+	body := passwordChange{api: a}
+	var byEmail [][]string
+	if a.o.Mailer != nil {
+		byEmail = [][]string{{stageEmail}}
 	}
-	userID, err := a.interactive(r, u, &body)
+	userID, err := a.interactive(r, u, &body, byEmail...)
 	if err != nil {
+		return nil, err
+	}
+	if err := a.checkPolicy(body.NewPassword); err != nil {
 		return nil, err
 	}
 	hash, err := a.hashPassword(r.Context(), body.NewPassword)
@@ -94,19 +116,4 @@ func (a *API) leaveRooms(ctx context.Context, userID string) error {
 		}
 	}
 	return a.db.FinishDeactivation(ctx, userID)
-}
-
-// SetLocked locks an account, or unlocks it, at once. Its sessions stay.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#account-locking
-func (a *API) SetLocked(ctx context.Context, userID string, locked bool) error {
-	if err := a.db.SetLocked(ctx, userID, locked); err != nil {
-		return err
-	}
-	tokens, err := a.db.TokensOf(ctx, userID)
-	if err != nil {
-		return err
-	}
-	a.sessions.forget(tokens)
-	return nil
 }

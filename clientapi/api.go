@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/mail"
 	"hearth/internal/password"
 	"hearth/push"
 	"hearth/roomserver"
@@ -32,6 +33,22 @@ type Options struct {
 	Support *Support
 	// RegistrationEnabled lets anybody make an account.
 	RegistrationEnabled bool
+	// RegistrationTokenRequired asks them for a token, Terms, if not nil, for their
+	// consent.
+	RegistrationTokenRequired bool
+	Terms                     *Terms
+	// GuestsAllowed lets anybody in as a guest.
+	GuestsAllowed bool
+	// PasswordPolicy is what new passwords of people must be like.
+	PasswordPolicy password.Policy
+	// Mailer sends mail to people who have e-mail addresses; nil for nobody. Mail needs
+	// PublicBaseURL. EmailRequired makes everybody have one who registers.
+	Mailer        *mail.Mailer
+	EmailRequired bool
+	// ClientURLs are the clients to which people are led without being asked.
+	ClientURLs []string
+	// TURN is what relays calls; nil for nothing.
+	TURN *TURN
 	// RegistrationSecret, unless "", lets who knows it make accounts.
 	RegistrationSecret string
 	// AccessTokenLifetime is that of tokens that can be refreshed; 0 means an hour.
@@ -66,8 +83,11 @@ type API struct {
 	auth       *interactiveAuth
 	nonces     *nonces
 	walks      hierarchyWalks
+	guests     *guests
 	// logins limits password checks by account; nil doesn't.
 	logins *httpapi.Limiter
+	// mails limits those to one address; nil doesn't.
+	mails *httpapi.Limiter
 }
 
 // New starts what the API does in the background; Close ends it.
@@ -86,14 +106,19 @@ func New(o Options) *API {
 		nonces:    newNonces(),
 		walks:     newHierarchyWalks(),
 	}
+	a.guests = newGuests(a)
 	if o.LoginLimit.Burst > 0 {
 		a.logins = httpapi.NewLimiter(o.LoginLimit)
+		a.mails = httpapi.NewLimiter(mailLimit)
 	}
 	return a
 }
 
 // Close writes what is still to be written to the database, which must be open.
-func (a *API) Close() { a.sightings.close() }
+func (a *API) Close() {
+	a.guests.close()
+	a.sightings.close()
+}
 
 // Authenticate finds who an access token belongs to; see httpapi.Options.
 func (a *API) Authenticate(ctx context.Context, token string) (*httpapi.Requester, error) {
@@ -110,13 +135,20 @@ func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/client/v3", "/_matrix/client/r0"}, slices.Concat(a.roomRoutes(), a.sessionRoutes(), a.keyRoutes(), a.keyBackupRoutes()))
 	s.Register([]string{"/_matrix/client/v1", "/_matrix/client/unstable"}, a.relationRoutes())
 	a.registerFinding(s)
+	a.registerAccounts(s)
 	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.landingRoutes()))
 }
 
 // sessionRoutes are those of accounts, sessions and what belongs to a user.
 func (a *API) sessionRoutes() []httpapi.Route {
 	return slices.Concat(a.loginRoutes(), a.registerRoutes(), a.deviceRoutes(), a.accountRoutes(),
-		a.capabilitiesRoutes(), a.profileRoutes(), a.filterRoutes(), a.pushRuleRoutes(), a.pusherRoutes())
+		a.capabilitiesRoutes(), a.profileRoutes(), a.filterRoutes(), a.pushRuleRoutes(), a.pusherRoutes(), a.thirdPartyRoutes(), a.emailRoutes(), a.threepidRoutes())
+}
+
+// registerAccounts adds the routes of accounts that aren't below v3.
+func (a *API) registerAccounts(s *httpapi.Server) {
+	s.Register([]string{"/_matrix/client/v1"}, slices.Concat(a.adminRoutes(), a.loginTokenRoutes(), a.registrationTokenRoutes(), a.appserviceRoutes()))
+	s.Register([]string{""}, slices.Concat(a.openIDRoutes(), a.confirmRoutes()))
 }
 
 // ResumeDeactivations finishes the deactivations that a crash interrupted.

@@ -84,42 +84,33 @@ func (a *API) issue(refreshable bool) (*sessionAnswer, storage.NewToken) {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
 func (a *API) getLogin(*http.Request, *httpapi.Requester) (any, error) {
-	return httpapi.Raw(`{"flows":[{"type":"m.login.password"}]}`), nil
+	return httpapi.Raw(`{"flows":[{"type":"m.login.password"},{"type":"m.login.token","get_login_token":true}]}`), nil
 }
 
-// postLogin is POST /login with a password.
+// loginRequest is the body of POST /login.
+type loginRequest struct {
+	newSession
+	Type       string      `json:"type"`
+	Identifier *identifier `json:"identifier"`
+	User       string      `json:"user"`
+	Medium     string      `json:"medium"`
+	Address    string      `json:"address"`
+	Password   *string     `json:"password"`
+	Token      string      `json:"token"`
+}
+
+// postLogin is POST /login.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3login
 func (a *API) postLogin(r *http.Request, _ *httpapi.Requester) (any, error) {
-	var body struct {
-		newSession
-		Type       string      `json:"type"`
-		Identifier *identifier `json:"identifier"`
-		User       string      `json:"user"`
-		Medium     string      `json:"medium"`
-		Password   *string     `json:"password"`
-	}
+	var body loginRequest
 	if err := httpapi.DecodeJSON(r, &body); err != nil {
 		return nil, err
-	}
-	switch {
-	case body.Type == "":
-		return nil, httpapi.MissingParam("The login type is missing")
-	case body.Type != "m.login.password":
-		return nil, httpapi.New(http.StatusBadRequest, "M_UNKNOWN", "Unknown login type %q", truncate(body.Type, 100))
-	case body.Password == nil:
-		return nil, httpapi.MissingParam("The password is missing")
-	case body.Identifier == nil && body.Medium != "":
-		body.Identifier = &identifier{Type: "m.id.thirdparty"}
 	}
 	if err := body.check(); err != nil {
 		return nil, err
 	}
-	userID, err := a.resolve(body.Identifier, body.User)
-	if err != nil {
-		return nil, err
-	}
-	user, err := a.checkPassword(r.Context(), userID, *body.Password)
+	user, err := a.loggedIn(r.Context(), &body)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +121,31 @@ func (a *API) postLogin(r *http.Request, _ *httpapi.Requester) (any, error) {
 	}
 	answer.WellKnown = a.wellKnown()
 	return answer, nil
+}
+
+// loggedIn returns the account that the request proves to be its sender's.
+func (a *API) loggedIn(ctx context.Context, body *loginRequest) (*storage.User, error) {
+	switch {
+	case body.Type == "":
+		return nil, httpapi.MissingParam("The login type is missing")
+	case body.Type == "m.login.token" && body.Token == "":
+		return nil, httpapi.MissingParam("The login token is missing")
+	case body.Type == "m.login.token":
+		return a.takeLoginToken(ctx, body.Token)
+	case body.Type == "m.login.application_service":
+		return nil, httpapi.Forbidden("The access token is none of an application service")
+	case body.Type != "m.login.password":
+		return nil, httpapi.New(http.StatusBadRequest, "M_UNKNOWN", "Unknown login type %q", truncate(body.Type, 100))
+	case body.Password == nil:
+		return nil, httpapi.MissingParam("The password is missing")
+	case body.Identifier == nil && body.Medium != "":
+		body.Identifier = &identifier{Type: "m.id.thirdparty", Medium: body.Medium, Address: body.Address}
+	}
+	userID, err := a.resolve(ctx, body.Identifier, body.User)
+	if err != nil {
+		return nil, err
+	}
+	return a.checkPassword(ctx, userID, *body.Password)
 }
 
 // postRefresh is POST /refresh.

@@ -128,12 +128,15 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 	if err != nil {
 		return nil, err
 	}
-	m := roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Target: u.UserID, Membership: membership, Content: body}
+	m := roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Target: u.UserID, Membership: membership, Content: body, Guest: u.Guest}
 	joined, err := a.hasJoined(r.Context(), roomID, u.UserID)
 	if err != nil {
 		return nil, err
 	}
 	remote, err := a.rooms.Remote(r.Context(), roomID)
+	if err == nil && remote && u.Guest {
+		return nil, httpapi.GuestForbidden("Guests can't join rooms that nobody of this server is in")
+	}
 	if err == nil && remote && a.o.Federation != nil {
 		err = a.enterRemote(r, m, append(via, servers...))
 	} else if err == nil {

@@ -21,13 +21,15 @@ const passwordPatience = 15 * time.Second
 //
 // https://spec.matrix.org/v1.19/client-server-api/#identifier-types
 type identifier struct {
-	Type string `json:"type"`
-	User string `json:"user"`
+	Type    string `json:"type"`
+	User    string `json:"user"`
+	Medium  string `json:"medium"`
+	Address string `json:"address"`
 }
 
 // resolve returns the user id that an identifier, or the deprecated field user,
 // stands for. Whether there is such an account remains to be seen.
-func (a *API) resolve(id *identifier, user string) (string, error) {
+func (a *API) resolve(ctx context.Context, id *identifier, user string) (string, error) {
 	if id == nil {
 		id = &identifier{Type: "m.id.user", User: user}
 	}
@@ -35,7 +37,7 @@ func (a *API) resolve(id *identifier, user string) (string, error) {
 	case "m.id.user":
 	case "m.id.thirdparty", "m.id.phone", "": // "" may have a medium and an address
 		if id.User == "" {
-			return "", httpapi.Forbidden("No account has this third-party identifier")
+			return a.resolveEmail(ctx, id)
 		}
 	default:
 		return "", httpapi.New(http.StatusBadRequest, "M_UNKNOWN", "Unknown identifier type %q", truncate(id.Type, 100))
@@ -50,6 +52,20 @@ func (a *API) resolve(id *identifier, user string) (string, error) {
 		return "", wrongPassword()
 	}
 	return id.User, nil
+}
+
+// resolveEmail returns the owner of an address. For one without an owner it is a name
+// that no account has, so that the answer takes as long as any other.
+func (a *API) resolveEmail(ctx context.Context, id *identifier) (string, error) {
+	address, err := canonicalEmail(id.Address)
+	if id.Medium != "email" || err != nil {
+		return "", httpapi.Forbidden("No account has this third-party identifier")
+	}
+	owner, err := a.db.ThreepidOwner(ctx, "email", address)
+	if errors.Is(err, storage.ErrNotFound) {
+		return "email:" + address, nil
+	}
+	return owner, err
 }
 
 func wrongPassword() error { return httpapi.Forbidden("Wrong user name or password") }
@@ -110,6 +126,24 @@ func (a *API) hashPassword(ctx context.Context, given string) (string, error) {
 	defer cancel()
 	hash, err := a.o.Passwords.Hash(ctx, given)
 	return hash, passwordError(ctx, err)
+}
+
+// checkPolicy refuses new passwords that aren't as the server's policy wants them.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#password-management
+func (a *API) checkPolicy(given string) error {
+	if given == "" {
+		return httpapi.MissingParam("The password is missing")
+	}
+	err := a.o.PasswordPolicy.Check(given)
+	var short *password.TooShortError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &short):
+		return httpapi.New(http.StatusBadRequest, "M_PASSWORD_TOO_SHORT", "%s", capitalise(err.Error()))
+	}
+	return httpapi.New(http.StatusBadRequest, "M_WEAK_PASSWORD", "%s", capitalise(err.Error()))
 }
 
 // passwordError is the Matrix error for what package password refuses.

@@ -88,6 +88,9 @@ func ownProfileField(r *http.Request, u *httpapi.Requester) (string, error) {
 		return "", httpapi.Forbidden("You can only change your own profile")
 	}
 	key := httpapi.Var(r, "keyName")
+	if u.Guest && key != "displayname" {
+		return "", httpapi.GuestForbidden("Of their profile guests may change the display name alone")
+	}
 	return key, checkProfileKey(key)
 }
 

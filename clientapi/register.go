@@ -3,7 +3,6 @@ package clientapi
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"net/http"
 	"strings"
@@ -21,10 +20,13 @@ func (a *API) registerRoutes() []httpapi.Route {
 	}
 }
 
-// registerOperation binds sessions of interactive authentication to
-// registration. The parameters don't count: there is no account yet to misuse,
-// and clients ask for the flows before they know them.
-var registerOperation = sha256.Sum256([]byte("register"))
+// registrationTokenRoutes are below v1.
+func (a *API) registrationTokenRoutes() []httpapi.Route {
+	return []httpapi.Route{{Method: "GET", Path: "/register/m.login.registration_token/validity", Auth: httpapi.AuthNone,
+		Rate: httpapi.RateLogin, Handle: a.getTokenValidity}}
+}
+
+func registrationClosed() error { return httpapi.Forbidden("Registration is not open on this server") }
 
 // postRegister is POST /register.
 //
@@ -32,11 +34,11 @@ var registerOperation = sha256.Sum256([]byte("register"))
 func (a *API) postRegister(r *http.Request, _ *httpapi.Requester) (any, error) {
 	switch kind := r.URL.Query().Get("kind"); {
 	case kind == "guest":
-		return nil, httpapi.New(http.StatusForbidden, "M_GUEST_ACCESS_FORBIDDEN", "This server has no guest accounts")
+		return a.registerGuest(r)
 	case kind != "" && kind != "user":
 		return nil, httpapi.InvalidParam("Unknown kind of account")
 	case !a.o.RegistrationEnabled:
-		return nil, httpapi.Forbidden("Registration is not open on this server")
+		return nil, registrationClosed()
 	}
 	auth, rest, err := splitAuth(r)
 	if err != nil {
@@ -46,6 +48,11 @@ func (a *API) postRegister(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if err := httpapi.Unmarshal(rest, &body); err != nil {
 		return nil, err
 	}
+	if body.Password != nil {
+		if err := a.checkPolicy(*body.Password); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.checkRegistration(r.Context(), &body); err != nil {
 		return nil, err
 	}
@@ -54,11 +61,42 @@ func (a *API) postRegister(r *http.Request, _ *httpapi.Requester) (any, error) {
 			return nil, err
 		}
 	}
-	if _, err := a.authenticate(r.Context(), registerOperation, "", []string{stageDummy}, auth); err != nil {
+	s, err := a.authenticate(r.Context(), a.registrationDemand(), auth)
+	if err != nil {
 		return nil, err
 	}
+	body.account.Token, body.account.AcceptedTerms, body.account.Email = s.registrationToken, s.acceptedTerms, s.email
 	return a.register(r.Context(), &body)
 }
+
+// registerGuest makes a guest, of whose wishes only the device's name counts.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#guest-access
+func (a *API) registerGuest(r *http.Request) (any, error) {
+	if !a.o.GuestsAllowed {
+		return nil, httpapi.GuestForbidden("This server has no guest accounts")
+	}
+	var body struct {
+		DisplayName string `json:"initial_device_display_name"`
+	}
+	if err := httpapi.DecodeOptionalJSON(r, &body); err != nil {
+		return nil, err
+	}
+	session := newSession{UserID: a.randomID(), DisplayName: body.DisplayName}
+	if err := session.check(); err != nil {
+		return nil, err
+	}
+	if err := httpapi.Charge(r, nil, httpapi.RateRegister); err != nil {
+		return nil, err
+	}
+	if err := a.db.CreateUser(r.Context(), storage.User{ID: session.UserID, Guest: true}); err != nil {
+		return nil, registrationError(err)
+	}
+	return a.createSession(r.Context(), session)
+}
+
+// randomID is the id of a new user who hasn't chosen one.
+func (a *API) randomID() string { return "@" + strings.ToLower(rand.Text()[:12]) + ":" + a.serverName }
 
 // registration is the account to make.
 type registration struct {
@@ -66,7 +104,9 @@ type registration struct {
 	Username     string  `json:"username"`
 	Password     *string `json:"password"`
 	InhibitLogin bool    `json:"inhibit_login"`
-	account      storage.User
+	// GuestAccessToken is that of the guest whose account becomes this one.
+	GuestAccessToken string `json:"guest_access_token"`
+	account          storage.Registration
 }
 
 // checkRegistration refuses what is wrong however the client authenticates, and
@@ -80,8 +120,12 @@ func (a *API) checkRegistration(ctx context.Context, body *registration) (err er
 			return err
 		}
 	}
-	if body.Username != "" {
-		body.account.ID, err = a.availableID(ctx, body.Username)
+	switch {
+	case body.GuestAccessToken != "":
+		body.account.FromGuest = true
+		body.account.User.ID, err = a.guestUpgrade(ctx, body)
+	case body.Username != "":
+		body.account.User.ID, err = a.availableID(ctx, body.Username)
 	}
 	return err
 }
@@ -117,21 +161,23 @@ func (a *API) register(ctx context.Context, body *registration) (*sessionAnswer,
 	if err != nil {
 		return nil, err
 	}
-	if body.account.ID == "" {
-		body.account.ID = "@" + strings.ToLower(rand.Text()[:12]) + ":" + a.serverName
+	account := &body.account
+	if account.User.ID == "" {
+		account.User.ID = a.randomID()
 	}
-	body.account.PasswordHash = hash
-	err = a.db.CreateUser(ctx, body.account)
-	if errors.Is(err, storage.ErrUserExists) {
-		return nil, userInUse()
+	account.User.PasswordHash = hash
+	if err := a.db.Register(ctx, *account); err != nil {
+		return nil, registrationError(err)
 	}
-	if err != nil {
-		return nil, err
+	if account.FromGuest {
+		if err := a.forgetSessions(ctx, account.User.ID); err != nil {
+			return nil, err
+		}
 	}
 	if body.InhibitLogin {
-		return &sessionAnswer{UserID: body.account.ID}, nil
+		return &sessionAnswer{UserID: account.User.ID}, nil
 	}
-	body.UserID = body.account.ID
+	body.UserID = account.User.ID
 	return a.createSession(ctx, body.newSession)
 }
 
@@ -140,7 +186,7 @@ func (a *API) register(ctx context.Context, body *registration) (*sessionAnswer,
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable
 func (a *API) getAvailable(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if !a.o.RegistrationEnabled {
-		return nil, httpapi.Forbidden("Registration is not open on this server")
+		return nil, registrationClosed()
 	}
 	query := r.URL.Query()
 	if !query.Has("username") {

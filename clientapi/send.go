@@ -2,12 +2,14 @@ package clientapi
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
+	"hearth/storage"
 )
 
 func (a *API) sendRoutes() []httpapi.Route {
@@ -30,6 +32,11 @@ func (a *API) putSend(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if u.Suspended {
+		if err := a.suspendedSend(r, u, gjson.GetBytes(content, "redacts").Str); err != nil {
+			return nil, err
+		}
+	}
 	id, err := a.rooms.Send(r.Context(), roomserver.EventRequest{
 		RoomID: httpapi.Var(r, "roomId"), Sender: u.UserID, Type: httpapi.Var(r, "eventType"), Content: content,
 		DeviceID: u.DeviceID, TxnID: httpapi.Var(r, "txnId"), Endpoint: "send",
@@ -48,6 +55,11 @@ func (a *API) putRedact(r *http.Request, u *httpapi.Requester) (any, error) {
 	if reason := content["reason"]; reason != nil && gjson.ParseBytes(reason).Type != gjson.String {
 		return nil, httpapi.BadJSON("reason must be a string")
 	}
+	if u.Suspended {
+		if err := a.suspendedRedact(r, u, httpapi.Var(r, "eventId")); err != nil {
+			return nil, err
+		}
+	}
 	delete(content, "redacts")
 	raw, err := json.Marshal(content)
 	if err != nil {
@@ -58,4 +70,23 @@ func (a *API) putRedact(r *http.Request, u *httpapi.Requester) (any, error) {
 		Redacts: httpapi.Var(r, "eventId"), DeviceID: u.DeviceID, TxnID: httpapi.Var(r, "txnId"), Endpoint: "redact",
 	})
 	return eventID{id}, err
+}
+
+// suspendedSend refuses what a suspended user may not send: everything but redactions
+// of their own events.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#account-suspension
+func (a *API) suspendedSend(r *http.Request, u *httpapi.Requester, redacts string) error {
+	if httpapi.Var(r, "eventType") != "m.room.redaction" {
+		return httpapi.UserSuspended()
+	}
+	return a.suspendedRedact(r, u, redacts)
+}
+
+func (a *API) suspendedRedact(r *http.Request, u *httpapi.Requester, eventID string) error {
+	e, err := a.rooms.EventByID(r.Context(), httpapi.Var(r, "roomId"), eventID)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && e.Sender != u.UserID {
+		return httpapi.UserSuspended()
+	}
+	return err
 }

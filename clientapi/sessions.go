@@ -93,7 +93,8 @@ func (s *sessions) load(ctx context.Context, hash storage.TokenHash, now time.Ti
 		return nil, err
 	}
 	k := &session{
-		requester: &httpapi.Requester{UserID: t.UserID, DeviceID: t.DeviceID, TokenID: t.ID, Admin: t.Admin, Locked: t.Locked},
+		requester: &httpapi.Requester{UserID: t.UserID, DeviceID: t.DeviceID, TokenID: t.ID,
+			Admin: t.Admin, Guest: t.Guest, Locked: t.Locked, Suspended: t.Suspended},
 		expiresAt: t.ExpiresAt, loadedAt: now,
 	}
 	if t.ReplacesID != 0 && !k.expired(now) {

@@ -107,7 +107,7 @@ func TestSessions(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.PublicBaseURL = "https://matrix.test.local/" })
 	first := w.register("alice")
 
-	if flows := w.ok("GET", "/login", "", nil); fmt.Sprint(flows["flows"]) != "[map[type:m.login.password]]" {
+	if flows := w.ok("GET", "/login", "", nil); fmt.Sprint(flows["flows"]) != "[map[type:m.login.password] map[get_login_token:true type:m.login.token]]" {
 		t.Errorf("login flows: %v", flows)
 	}
 	for _, who := range []string{"alice", "ALICE", "@alice:test.local", "@Alice:test.local"} {
@@ -133,7 +133,7 @@ func TestSessions(t *testing.T) {
 		"e-mail":           {403, "M_FORBIDDEN", object{"identifier": object{"type": "m.id.thirdparty", "medium": "email", "address": "a@b"}}},
 		"phone":            {403, "M_FORBIDDEN", object{"identifier": object{"type": "m.id.phone", "country": "GB", "phone": "1"}}},
 		"unknown id type":  {400, "M_UNKNOWN", object{"identifier": object{"type": "m.id.blood"}}},
-		"unknown type":     {400, "M_UNKNOWN", object{"type": "m.login.token"}},
+		"unknown type":     {400, "M_UNKNOWN", object{"type": "m.login.nonsense"}},
 		"no type":          {400, "M_MISSING_PARAM", object{"type": nil}},
 		"long device id":   {400, "M_INVALID_PARAM", object{"device_id": strings.Repeat("d", 300)}},
 		"long device name": {400, "M_INVALID_PARAM", object{"initial_device_display_name": strings.Repeat("d", 3000)}},
@@ -209,18 +209,18 @@ func TestLocked(t *testing.T) {
 	token := w.register("alice")
 	w.ok("GET", "/account/whoami", token, nil)
 	ctx := background(t)
-	if err := w.api.SetLocked(ctx, "@alice:test.local", true); err != nil {
+	if err := w.lock(ctx, "@alice:test.local", true); err != nil {
 		t.Fatal(err)
 	}
 	if locked := w.refused(401, "M_USER_LOCKED", "GET", "/account/whoami", token, nil); locked["soft_logout"] != true {
 		t.Errorf("a locked account: %v", locked)
 	}
 	w.refused(401, "M_USER_LOCKED", "POST", "/login", "", object{"type": "m.login.password", "user": "alice", "password": "secret-alice"})
-	if err := w.api.SetLocked(ctx, "@alice:test.local", false); err != nil {
+	if err := w.lock(ctx, "@alice:test.local", false); err != nil {
 		t.Fatal(err)
 	}
 	w.ok("GET", "/account/whoami", token, nil)
-	if err := w.api.SetLocked(ctx, "@alice:test.local", true); err != nil {
+	if err := w.lock(ctx, "@alice:test.local", true); err != nil {
 		t.Fatal(err)
 	}
 	w.ok("POST", "/logout", token, nil)

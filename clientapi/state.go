@@ -80,6 +80,9 @@ func (a *API) putState(r *http.Request, u *httpapi.Requester) (any, error) {
 		return nil, err
 	}
 	eventType, stateKey, roomID := httpapi.Var(r, "eventType"), httpapi.Var(r, "stateKey"), httpapi.Var(r, "roomId")
+	if u.Guest && eventType == "m.room.member" && gjson.GetBytes(content, "membership").Str != "leave" {
+		return nil, httpapi.GuestForbidden("Guests join rooms by /join, and change no other membership")
+	}
 	if eventType == "m.room.canonical_alias" && stateKey == "" {
 		if err := a.checkCanonicalAlias(r, roomID, gjson.ParseBytes(content)); err != nil {
 			return nil, err

@@ -142,7 +142,7 @@ func (a *API) postSynapseRegister(r *http.Request, _ *httpapi.Requester) (any, e
 	if err := a.checkRegistration(r.Context(), &body.registration); err != nil {
 		return nil, err
 	}
-	body.account.Admin, body.account.UserType = body.Admin, body.UserType
+	body.account.User.Admin, body.account.User.UserType = body.Admin, body.UserType
 	answer, err := a.register(r.Context(), &body.registration)
 	if err != nil {
 		return nil, err

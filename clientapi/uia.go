@@ -24,9 +24,6 @@ import (
 // https://spec.matrix.org/v1.19/client-server-api/#user-interactive-authentication-api
 
 const (
-	stagePassword = "m.login.password"
-	stageDummy    = "m.login.dummy"
-
 	// maxAuthSessions and authSessionAge bound the sessions in progress.
 	maxAuthSessions = 10_000
 	authSessionAge  = 15 * time.Minute
@@ -39,33 +36,37 @@ type interactiveAuth struct {
 	sessions *expirable.LRU[string, *authSession]
 }
 
+// demand is what a request must be authenticated for, and by which stages.
+type demand struct {
+	operation [32]byte
+	// requester is the user whose access token the request has; "" without one.
+	requester string
+	// flows are the lists of stages of which one must be completed, in its order.
+	flows [][]string
+	// params is what clients must know of some stages.
+	params map[string]any
+}
+
 // authSession is bound to one operation: what is asked for, by whom.
 type authSession struct {
 	id        string
 	operation [32]byte
+	requester string
 	completed []string
-	// userID is who proved themselves by password; "" if nobody has yet.
-	userID string
+	// ended is set when the operation may go ahead, which it may once.
+	ended bool
+	proof
 }
 
 func newInteractiveAuth() *interactiveAuth {
 	return &interactiveAuth{sessions: expirable.NewLRU[string, *authSession](maxAuthSessions, nil, authSessionAge)}
 }
 
-// authData is the auth member of a request.
-type authData struct {
-	Type       string      `json:"type"`
-	Session    string      `json:"session"`
-	Identifier *identifier `json:"identifier"`
-	User       string      `json:"user"`
-	Password   string      `json:"password"`
-}
-
 // interactive decodes the request's body into v, unless that is nil, and makes
-// its sender prove with their password who they are. Without a requester it is
-// the password alone that says so. It returns the user, or the error that asks
-// for what is missing.
-func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any) (userID string, err error) {
+// its sender prove who they are. Without a requester it is the proof alone that
+// says so; others are the flows that are good for it then, beside the password. It
+// returns the user, or the error that asks for what is missing.
+func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any, others ...[]string) (userID string, err error) {
 	auth, rest, err := splitAuth(r)
 	if err != nil {
 		return "", err
@@ -75,13 +76,21 @@ func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any) (userID 
 		if err := httpapi.Unmarshal(rest, v); err != nil {
 			return "", err
 		}
+		if c, ok := v.(interface{ check() error }); ok {
+			if err := c.check(); err != nil {
+				return "", err
+			}
+		}
 	}
-	var requester string
+	d := demand{flows: append([][]string{{stagePassword}}, others...)}
 	if u != nil {
-		requester = u.UserID
+		d.requester = u.UserID
+		if d.flows, err = a.flowsOf(r.Context(), u.UserID); err != nil {
+			return "", err
+		}
 	}
-	operation := sha256.Sum256(bytes.Join([][]byte{[]byte(r.Method), []byte(r.URL.EscapedPath()), []byte(requester), rest}, []byte{0}))
-	s, err := a.authenticate(r.Context(), operation, requester, []string{stagePassword}, auth)
+	d.operation = sha256.Sum256(bytes.Join([][]byte{[]byte(r.Method), []byte(r.URL.EscapedPath()), []byte(d.requester), rest}, []byte{0}))
+	s, err := a.authenticate(r.Context(), d, auth)
 	if err != nil {
 		return "", err
 	}
@@ -107,63 +116,47 @@ func splitAuth(r *http.Request) (auth *authData, rest []byte, err error) {
 	return auth, rest, nil
 }
 
-// authenticate tries the stage that auth holds. When the flow is complete it
+// authenticate tries the stage that auth holds. When a flow is complete it
 // returns the session, which has ended; otherwise the error that asks for more.
-func (a *API) authenticate(ctx context.Context, operation [32]byte, requester string, flow []string, auth *authData) (*authSession, error) {
-	s := a.auth.session(operation, auth)
+func (a *API) authenticate(ctx context.Context, d demand, auth *authData) (*authSession, error) {
+	s := a.auth.session(d, auth)
 	if auth == nil {
-		return nil, a.auth.challenge(s, flow, nil)
+		return nil, a.auth.challenge(s, d, nil)
 	}
 	if auth.Type != "" && !a.auth.done(s, auth.Type) {
-		userID, err := a.tryStage(ctx, requester, flow, auth)
+		proved, err := a.attempt(ctx, d, s, auth)
 		var refused *httpapi.Error
 		if errors.As(err, &refused) && refused.Status == http.StatusForbidden {
-			return nil, a.auth.challenge(s, flow, refused)
+			return nil, a.auth.challenge(s, d, refused)
 		}
 		if err != nil {
 			return nil, err
 		}
-		a.auth.complete(s, auth.Type, userID)
+		a.auth.complete(s, d, auth.Type, proved)
 	}
-	if !a.auth.finish(s, flow) {
-		return nil, a.auth.challenge(s, flow, nil)
+	if !a.auth.finish(s, d) {
+		return nil, a.auth.challenge(s, d, nil)
 	}
 	return s, nil
 }
 
-// tryStage attempts one stage and returns the user it has proved, if any.
-func (a *API) tryStage(ctx context.Context, requester string, flow []string, auth *authData) (userID string, err error) {
-	if !slices.Contains(flow, auth.Type) {
-		return "", httpapi.Forbidden("%q is not a stage of any flow", truncate(auth.Type, 100))
+// attempt tries one stage, if it is the next one of a flow.
+func (a *API) attempt(ctx context.Context, d demand, s *authSession, auth *authData) (proof, error) {
+	if !a.auth.isNext(s, d, auth.Type) {
+		return proof{}, httpapi.Forbidden("%q is not the next stage of any flow", truncate(auth.Type, 100))
 	}
-	if auth.Type == stageDummy {
-		return "", nil
-	}
-	claimed := requester
-	if auth.Identifier != nil || auth.User != "" || requester == "" {
-		if claimed, err = a.resolve(auth.Identifier, auth.User); err != nil {
-			return "", err
-		}
-	}
-	user, err := a.checkPassword(ctx, claimed, auth.Password)
-	if err != nil {
-		return "", err
-	}
-	if requester != "" && user.ID != requester {
-		return "", httpapi.Forbidden("This password belongs to another account")
-	}
-	return user.ID, nil
+	return a.tryStage(ctx, d, auth)
 }
 
 // session returns the session that auth names. If there is none, or it was begun
 // for something else, it begins a new one.
-func (ia *interactiveAuth) session(operation [32]byte, auth *authData) *authSession {
+func (ia *interactiveAuth) session(d demand, auth *authData) *authSession {
 	if auth != nil && auth.Session != "" {
-		if s, ok := ia.sessions.Get(auth.Session); ok && s.operation == operation {
+		if s, ok := ia.sessions.Get(auth.Session); ok && s.operation == d.operation && s.requester == d.requester {
 			return s
 		}
 	}
-	return &authSession{id: rand.Text(), operation: operation}
+	return &authSession{id: rand.Text(), operation: d.operation, requester: d.requester}
 }
 
 func (ia *interactiveAuth) done(s *authSession, stage string) bool {
@@ -172,39 +165,62 @@ func (ia *interactiveAuth) done(s *authSession, stage string) bool {
 	return slices.Contains(s.completed, stage)
 }
 
-func (ia *interactiveAuth) complete(s *authSession, stage, userID string) {
+func (ia *interactiveAuth) isNext(s *authSession, d demand, stage string) bool {
 	ia.mu.Lock()
 	defer ia.mu.Unlock()
-	s.completed = append(s.completed, stage)
-	if userID != "" {
-		s.userID = userID
+	return d.isNext(s.completed, stage)
+}
+
+// isNext reports whether a flow goes on with this stage after the completed ones.
+func (d *demand) isNext(completed []string, stage string) bool {
+	return slices.ContainsFunc(d.flows, func(flow []string) bool {
+		n := len(completed)
+		return len(flow) > n && slices.Equal(flow[:n], completed) && flow[n] == stage
+	})
+}
+
+// complete notes that a stage was passed, unless another request was faster.
+func (ia *interactiveAuth) complete(s *authSession, d demand, stage string, proved proof) {
+	ia.mu.Lock()
+	defer ia.mu.Unlock()
+	if d.isNext(s.completed, stage) {
+		s.completed = append(s.completed, stage)
+		s.proof.add(proved)
 	}
 }
 
-// finish ends the session if its flow is complete.
-func (ia *interactiveAuth) finish(s *authSession, flow []string) bool {
+// finish ends the session if a flow is complete. Of several requests with one
+// session a single one may go ahead.
+func (ia *interactiveAuth) finish(s *authSession, d demand) bool {
 	ia.mu.Lock()
 	defer ia.mu.Unlock()
-	for _, stage := range flow {
-		if !slices.Contains(s.completed, stage) {
-			return false
-		}
+	complete := slices.ContainsFunc(d.flows, func(flow []string) bool { return slices.Equal(flow, s.completed) })
+	if s.ended || !complete {
+		return false
 	}
+	s.ended = true
 	ia.sessions.Remove(s.id)
 	return true
 }
 
 // challenge keeps the session and asks for what is missing; refused, if not nil,
 // says why the last attempt was no good.
-func (ia *interactiveAuth) challenge(s *authSession, flow []string, refused *httpapi.Error) error {
-	ia.sessions.Add(s.id, s)
+func (ia *interactiveAuth) challenge(s *authSession, d demand, refused *httpapi.Error) error {
 	ia.mu.Lock()
 	defer ia.mu.Unlock()
-	e := &httpapi.Error{Status: http.StatusUnauthorized, Extra: map[string]any{
-		"session": s.id,
-		"flows":   []any{map[string]any{"stages": flow}},
-		"params":  map[string]any{},
-	}}
+	if s.ended { // by another request: its proofs are used up
+		s = &authSession{id: rand.Text(), operation: d.operation, requester: d.requester}
+	}
+	ia.sessions.Add(s.id, s)
+	flows := make([]any, len(d.flows))
+	for i, stages := range d.flows {
+		flows[i] = map[string]any{"stages": stages}
+	}
+	params := d.params
+	if params == nil {
+		params = map[string]any{}
+	}
+	e := &httpapi.Error{Status: http.StatusUnauthorized, Extra: map[string]any{"session": s.id, "flows": flows, "params": params}}
 	if len(s.completed) > 0 {
 		e.Extra["completed"] = slices.Clone(s.completed)
 	}

@@ -14,6 +14,7 @@ var (
 	unstableFeatures = map[string]bool{
 		"org.matrix.msc4222":            true, // state_after in /sync
 		"org.matrix.simplified_msc3575": true, // sliding sync
+		"org.matrix.msc3391":            true, // deleting account data
 	}
 )
 

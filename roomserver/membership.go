@@ -21,6 +21,8 @@ type MembershipRequest struct {
 	// Membership is join, invite, leave, ban or knock.
 	Membership string
 	Reason     string
+	// Guest marks a target who may join only where guests may.
+	Guest bool
 	// Content holds further members of the event's content.
 	Content map[string]any
 }
@@ -106,6 +108,11 @@ func (b *builder) setMembership(r MembershipRequest, content map[string]any) (*s
 	if known && current.Membership == r.Membership && (r.Membership == "leave" || r.Membership == "ban") {
 		return &current, nil // leaving a room twice is leaving it
 	}
+	if r.Membership == "join" && r.Guest {
+		if err := b.authoriseGuest(); err != nil {
+			return nil, err
+		}
+	}
 	if r.Membership == "join" && current.Membership != "join" {
 		if err := b.authoriseRestricted(r.Target, current.Membership, content); err != nil {
 			return nil, err
@@ -124,6 +131,20 @@ func (b *builder) setMembership(r MembershipRequest, content map[string]any) (*s
 		return nil, err
 	}
 	return &storage.StateEntry{EventID: e.ID, EventNID: e.NID, Membership: r.Membership}, nil
+}
+
+// authoriseGuest refuses guests where the room doesn't admit them.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#guest-access
+func (b *builder) authoriseGuest() error {
+	pdu, err := b.statePDU(storage.StateTuple{Type: "m.room.guest_access"})
+	if err != nil {
+		return err
+	}
+	if pdu == nil || gjson.GetBytes(pdu.Content(), "guest_access").Str != "can_join" {
+		return httpapi.GuestForbidden("Guests may not join this room")
+	}
+	return nil
 }
 
 // authoriseRestricted names the local user on whose power a join under restricted

@@ -15,12 +15,13 @@ type Device struct {
 	DisplayName string // "" for none
 	LastSeenIP  string // "" if never seen
 	LastSeenAt  time.Time
+	UserAgent   string
 }
 
 // ListDevices returns the user's devices, oldest first.
 func (db *DB) ListDevices(ctx context.Context, userID string) ([]Device, error) {
 	rows, err := db.query(ctx, `
-		SELECT device_id, display_name, last_seen_ip, last_seen_at
+		SELECT device_id, display_name, last_seen_ip, last_seen_at, user_agent
 		FROM devices WHERE user_id = $1 ORDER BY created_at, device_id`, userID)
 	devices, err := collect(rows, err, scanDevice)
 	if err != nil {
@@ -31,7 +32,7 @@ func (db *DB) ListDevices(ctx context.Context, userID string) ([]Device, error) 
 
 func scanDevice(r *sql.Rows) (d Device, err error) {
 	var seen sql.NullTime
-	err = r.Scan(&d.ID, &d.DisplayName, &d.LastSeenIP, &seen)
+	err = r.Scan(&d.ID, &d.DisplayName, &d.LastSeenIP, &seen, &d.UserAgent)
 	d.LastSeenAt = seen.Time
 	return d, err
 }

@@ -16,8 +16,8 @@ type Token struct {
 	ID               int64
 	UserID, DeviceID string
 	ExpiresAt        time.Time // zero is never
-	Admin            bool
-	Locked           bool
+	// What the account is.
+	Admin, Guest, Locked, Suspended bool
 	// ReplacesID is the token that this one was refreshed from, if it still exists:
 	// this one hasn't been used yet.
 	ReplacesID int64
@@ -92,10 +92,10 @@ func (db *DB) GetToken(ctx context.Context, access TokenHash) (*Token, error) {
 	var t Token
 	var expires sql.NullTime
 	err := db.scanRow(ctx, `
-		SELECT t.id, t.user_id, t.device_id, t.expires_at, coalesce(t.replaces_id, 0), u.admin, u.locked
+		SELECT t.id, t.user_id, t.device_id, t.expires_at, coalesce(t.replaces_id, 0), u.admin, u.guest, u.locked, u.suspended
 		FROM tokens t JOIN users u USING (user_id)
 		WHERE t.access_hash = $1 AND u.deactivated_at IS NULL`, []any{access[:]},
-		&t.ID, &t.UserID, &t.DeviceID, &expires, &t.ReplacesID, &t.Admin, &t.Locked)
+		&t.ID, &t.UserID, &t.DeviceID, &expires, &t.ReplacesID, &t.Admin, &t.Guest, &t.Locked, &t.Suspended)
 	if err := notFound("reading a token", err); err != nil {
 		return nil, err
 	}

@@ -19,20 +19,26 @@ type User struct {
 	PasswordHash string
 	Admin        bool
 	// UserType is "" for people; Synapse's admin API knows "bot" and "support".
-	UserType    string
+	UserType string
+	// Guest is an account without a password that may do little.
+	Guest       bool
 	Locked      bool
+	Suspended   bool
 	Deactivated bool
 	CreatedAt   time.Time
 }
 
+// insertUser makes an account unless its id is taken, and has it found by its name.
+const insertUser = `
+	WITH made AS (
+		INSERT INTO users (user_id, password_hash, admin, user_type, guest) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (user_id) DO NOTHING RETURNING user_id
+	) INSERT INTO stale_people (user_id) SELECT user_id FROM made
+	ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id`
+
 // CreateUser makes an account, or returns ErrUserExists.
 func (db *DB) CreateUser(ctx context.Context, u User) error {
-	n, err := db.exec(ctx, `
-		WITH made AS (
-			INSERT INTO users (user_id, password_hash, admin, user_type) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (user_id) DO NOTHING RETURNING user_id
-		) INSERT INTO stale_people (user_id) SELECT user_id FROM made
-		ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id`, u.ID, u.PasswordHash, u.Admin, u.UserType)
+	n, err := db.exec(ctx, insertUser, u.ID, u.PasswordHash, u.Admin, u.UserType, u.Guest)
 	if err != nil {
 		return fmt.Errorf("creating user %s: %w", u.ID, err)
 	}
@@ -46,9 +52,9 @@ func (db *DB) CreateUser(ctx context.Context, u User) error {
 func (db *DB) GetUser(ctx context.Context, userID string) (*User, error) {
 	u := User{ID: userID}
 	err := db.scanRow(ctx, `
-		SELECT password_hash, admin, user_type, locked, deactivated_at IS NOT NULL, created_at
+		SELECT password_hash, admin, user_type, guest, locked, suspended, deactivated_at IS NOT NULL, created_at
 		FROM users WHERE user_id = $1`, []any{userID},
-		&u.PasswordHash, &u.Admin, &u.UserType, &u.Locked, &u.Deactivated, &u.CreatedAt)
+		&u.PasswordHash, &u.Admin, &u.UserType, &u.Guest, &u.Locked, &u.Suspended, &u.Deactivated, &u.CreatedAt)
 	if err := notFound("reading a user", err); err != nil {
 		return nil, err
 	}
@@ -56,9 +62,11 @@ func (db *DB) GetUser(ctx context.Context, userID string) (*User, error) {
 }
 
 // SetPassword replaces the password of an active account. It returns ErrNotFound
-// when there is none. Sessions stay as they are; see DeleteOtherDevices.
+// when there is none. Sessions stay as they are, see DeleteOtherDevices; unused login
+// tokens don't.
 func (db *DB) SetPassword(ctx context.Context, userID, hash string) error {
 	n, err := db.exec(ctx, `
+		WITH gone AS (DELETE FROM proofs WHERE user_id = $1 AND purpose = 'login')
 		UPDATE users SET password_hash = $2 WHERE user_id = $1 AND deactivated_at IS NULL`, userID, hash)
 	return oneRow("setting a password", n, err)
 }
@@ -68,6 +76,13 @@ func (db *DB) SetPassword(ctx context.Context, userID, hash string) error {
 func (db *DB) SetLocked(ctx context.Context, userID string, locked bool) error {
 	n, err := db.exec(ctx, `UPDATE users SET locked = $2 WHERE user_id = $1`, userID, locked)
 	return oneRow("locking an account", n, err)
+}
+
+// SetSuspended suspends an account or ends its suspension. What is known of its
+// tokens in memory must be forgotten.
+func (db *DB) SetSuspended(ctx context.Context, userID string, suspended bool) error {
+	n, err := db.exec(ctx, `UPDATE users SET suspended = $2 WHERE user_id = $1`, userID, suspended)
+	return oneRow("suspending an account", n, err)
 }
 
 // DeactivateUser ends an account for ever: its password, profile, filters,
@@ -90,6 +105,8 @@ func (db *DB) DeactivateUser(ctx context.Context, userID string, erase bool) (go
 			`DELETE FROM profiles WHERE user_id = $1`,
 			`DELETE FROM filters WHERE user_id = $1`,
 			markStale,
+			`DELETE FROM proofs WHERE user_id = $1`,
+			`DELETE FROM threepids WHERE user_id = $1`,
 		} {
 			if _, err := tx.ExecContext(ctx, query, userID); err != nil {
 				return fmt.Errorf("deleting the data of %s: %w", userID, err)

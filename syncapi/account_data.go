@@ -43,7 +43,7 @@ func (a *API) getAccountData(r *http.Request, u *httpapi.Requester) (any, error)
 	if dataType == "m.push_rules" && roomID == "" && (err == nil || errors.Is(err, storage.ErrNotFound)) {
 		return httpapi.Raw(push.Content(u.UserID, content)), nil
 	}
-	if errors.Is(err, storage.ErrNotFound) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && string(content) == deleted {
 		return nil, httpapi.NotFound("There is no such account data")
 	}
 	return httpapi.Raw(content), err
@@ -62,18 +62,56 @@ func (a *API) putAccountData(r *http.Request, u *httpapi.Requester) (any, error)
 	if err := httpapi.Unmarshal(body, &content); err != nil {
 		return nil, err
 	}
-	roomID, err := dataPath(r, u)
+	if len(content) == 0 {
+		body = json.RawMessage(deleted)
+	}
+	d, err := writableData(r, u)
 	if err != nil {
 		return nil, err
 	}
-	dataType := httpapi.Var(r, "type")
-	switch {
-	case dataType == "m.fully_read", dataType == "m.push_rules":
-		return nil, httpapi.New(http.StatusMethodNotAllowed, "M_BAD_JSON", "%s is managed by the server", dataType)
-	case len(dataType) > maxDataType:
-		return nil, httpapi.InvalidParam("The type is longer than %d bytes", maxDataType)
+	d.Content = body
+	return nil, a.setAccountData(r, d)
+}
+
+// deleted is the content of account data that was deleted: so other devices learn of
+// it. Setting this content is deleting.
+const deleted = "{}"
+
+// deleteAccountData answers DELETE
+// /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type} and the
+// same of a room.
+//
+// https://github.com/matrix-org/matrix-spec-proposals/pull/3391
+func (a *API) deleteAccountData(r *http.Request, u *httpapi.Requester) (any, error) {
+	d, err := writableData(r, u)
+	if err != nil {
+		return nil, err
 	}
-	return nil, a.setAccountData(r, storage.AccountData{UserID: u.UserID, RoomID: roomID, Type: dataType, Content: body})
+	content, err := a.db.GetAccountData(r.Context(), u.UserID, d.RoomID, d.Type)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && string(content) == deleted {
+		return nil, nil // nobody needs to be told
+	}
+	if err != nil {
+		return nil, err
+	}
+	d.Content = []byte(deleted)
+	return nil, a.db.Stream.Append(r.Context(), &storage.Change{AccountData: []storage.AccountData{d}})
+}
+
+// writableData is the piece of account data that a request is about, if clients may
+// change it.
+func writableData(r *http.Request, u *httpapi.Requester) (d storage.AccountData, err error) {
+	d = storage.AccountData{UserID: u.UserID, Type: httpapi.Var(r, "type")}
+	if d.RoomID, err = dataPath(r, u); err != nil {
+		return d, err
+	}
+	switch {
+	case d.Type == "m.fully_read", d.Type == "m.push_rules":
+		return d, httpapi.New(http.StatusMethodNotAllowed, "M_BAD_JSON", "%s is managed by the server", d.Type)
+	case len(d.Type) > maxDataType:
+		return d, httpapi.InvalidParam("The type is longer than %d bytes", maxDataType)
+	}
+	return d, nil
 }
 
 func (a *API) setAccountData(r *http.Request, d storage.AccountData) error {

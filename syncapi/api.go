@@ -101,4 +101,8 @@ func (a *API) Register(s *httpapi.Server) {
 		{Method: "PUT", Path: "/user/{userId}/rooms/{roomId}/tags/{tag}", Rate: httpapi.RateMessage, Handle: a.putTag},
 		{Method: "DELETE", Path: "/user/{userId}/rooms/{roomId}/tags/{tag}", Rate: httpapi.RateMessage, Handle: a.deleteTag},
 	})
+	s.Register([]string{"/_matrix/client/unstable/org.matrix.msc3391"}, []httpapi.Route{
+		{Method: "DELETE", Path: "/user/{userId}/account_data/{type}", Rate: httpapi.RateMessage, Handle: a.deleteAccountData},
+		{Method: "DELETE", Path: "/user/{userId}/rooms/{roomId}/account_data/{type}", Rate: httpapi.RateMessage, Handle: a.deleteAccountData},
+	})
 }

@@ -184,6 +184,9 @@ func (q *request) accountData(ctx context.Context, m *moment) ([]storage.Account
 		if d.Position > m.token.Position && !q.initial {
 			continue // of the next sync
 		}
+		if q.initial && string(d.Content) == deleted {
+			continue // who doesn't know it needn't be told that it has gone
+		}
 		if d.RoomID == "" {
 			if d.Type == "m.push_rules" {
 				d.Content, changedRules = push.Content(q.u.id, d.Content), true

@@ -62,25 +62,33 @@ func addUser(ctx context.Context, cfg *config.Config, id, secret string, admin b
 	if err != nil {
 		return err
 	}
-	dsn := cfg.Database
-	if dsn == "" {
-		cluster, err := postgres.Attach(ctx, postgres.Options{DataDir: cfg.DataDir})
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, cluster.Stop()) }()
-		dsn = cluster.ConnString()
-	}
-	db, err := storage.Open(ctx, dsn, storage.Options{MaxConnections: 2})
+	db, closeDB, err := openDatabase(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, closeDB()) }()
 	err = db.CreateUser(ctx, storage.User{ID: id, PasswordHash: hash, Admin: admin})
 	if errors.Is(err, storage.ErrUserExists) {
 		return fmt.Errorf("there is an account %s already", id)
 	}
 	return err
+}
+
+// openDatabase connects to the database of a server that may be running or not.
+func openDatabase(ctx context.Context, cfg *config.Config) (db *storage.DB, close func() error, err error) {
+	stop := func() error { return nil }
+	dsn := cfg.Database
+	if dsn == "" {
+		cluster, err := postgres.Attach(ctx, postgres.Options{DataDir: cfg.DataDir})
+		if err != nil {
+			return nil, nil, err
+		}
+		stop, dsn = cluster.Stop, cluster.ConnString()
+	}
+	if db, err = storage.Open(ctx, dsn, storage.Options{MaxConnections: 2}); err != nil {
+		return nil, nil, errors.Join(err, stop())
+	}
+	return db, func() error { return errors.Join(db.Close(), stop()) }, nil
 }
 
 // readPassword asks for a password twice, without showing it, or reads one line.

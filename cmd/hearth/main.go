@@ -51,6 +51,7 @@ func commands() []command {
 	return []command{
 		{"serve", "--config FILE", "run the homeserver", serveHelp, (*Main).serve},
 		{"create-user", "--config FILE --username NAME [--password-stdin] [--admin]", "make an account", createUserHelp, (*Main).createUser},
+		{"registration-token", "create|list|delete [TOKEN] --config FILE [--uses N] [--expires DURATION]", "let people with a token make accounts", registrationTokenHelp, (*Main).registrationToken},
 		{"generate-config", "--server-name NAME [--data-dir DIR] [--set key.path=value …]", "print a complete configuration", generateHelp, (*Main).generateConfig},
 		{"check-config", "--config FILE", "say what is wrong with a configuration", checkHelp, (*Main).checkConfig},
 		{"federation", "explain SERVER --config FILE", "say step by step how another server is reached, or why not", federationHelp, (*Main).federation},

@@ -18,6 +18,7 @@ import (
 	"hearth/internal/certificate"
 	"hearth/internal/config"
 	"hearth/internal/httpapi"
+	"hearth/internal/mail"
 	"hearth/internal/password"
 	"hearth/internal/postgres"
 	"hearth/internal/signingkey"
@@ -105,14 +106,22 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	}
 	people := search.NewPeople(search.PeopleOptions{DB: db, ServerName: cfg.ServerName, AllLocal: cfg.UserDirectory.AllLocalUsers, Logger: s.log})
 	s.closers = append(s.closers, func() error { people.Stop(); return nil })
+	mailer, err := mailer(cfg)
+	if err != nil {
+		return err
+	}
 	client := clientapi.New(clientapi.Options{
-		Search:    index,
-		People:    people,
+		Search: index,
+		People: people,
+		Mailer: mailer, EmailRequired: cfg.Registration.RequireEmail, ClientURLs: cfg.ClientURLs,
 		PushRules: s.pushRules, Pushers: pushers,
 		Federation: others,
 		DB:         db, Rooms: rooms, Passwords: hasher,
 		PublicBaseURL: cfg.PublicBaseURL, Support: support(cfg),
 		RegistrationEnabled: cfg.Registration.Enabled, RegistrationSecret: cfg.Registration.SharedSecret,
+		RegistrationTokenRequired: cfg.Registration.RequireToken, GuestsAllowed: cfg.Registration.AllowGuests,
+		Terms: terms(cfg), TURN: turn(cfg),
+		PasswordPolicy:      password.Policy{MinLength: cfg.Passwords.MinimumLength, Require: cfg.Passwords.Require},
 		AccessTokenLifetime: time.Duration(cfg.AccessTokens.Lifetime), LoginLimit: logins,
 		LeaveRooms: rooms.LeaveAll, OnProfileChange: rooms.UpdateProfile,
 		Version: versionName(), Logger: s.log,
@@ -197,6 +206,32 @@ func support(cfg *config.Config) *clientapi.Support {
 		s.Contacts = []clientapi.SupportContact{{Role: "m.role.admin", MatrixID: c.MXID, Email: c.Email}}
 	}
 	return s
+}
+
+func terms(cfg *config.Config) *clientapi.Terms {
+	t := cfg.Registration.Terms
+	if t.ServiceURL == "" && t.PrivacyURL == "" {
+		return nil
+	}
+	return &clientapi.Terms{Version: t.Version, Language: t.Language, ServiceURL: t.ServiceURL, PrivacyURL: t.PrivacyURL}
+}
+
+// mailer is nil when no mail is to be sent.
+func mailer(cfg *config.Config) (*mail.Mailer, error) {
+	e := cfg.Email
+	if e.SMTPServer == "" {
+		return nil, nil
+	}
+	return mail.New(mail.Options{Server: e.SMTPServer, TLS: e.TLS, Username: e.Username, Password: e.Password, From: e.From})
+}
+
+func turn(cfg *config.Config) *clientapi.TURN {
+	t := cfg.TURN
+	if len(t.URIs) == 0 {
+		return nil
+	}
+	return &clientapi.TURN{URIs: t.URIs, SharedSecret: t.SharedSecret, Username: t.Username, Password: t.Password,
+		Lifetime: time.Duration(t.Lifetime)}
 }
 
 // metricsHandler serves what operators and profilers ask for.

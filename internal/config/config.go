@@ -18,10 +18,13 @@ type Config struct {
 	PublicBaseURL string        `yaml:"public_base_url" doc:"What /.well-known/matrix/client announces: the URL under which clients reach this\nserver, such as https://matrix.example.org. Empty: nothing is announced."`
 	DefaultRoom   string        `yaml:"default_room_version" doc:"The version of new rooms that ask for none: \"1\" to \"12\"."`
 	Registration  Registration  `doc:"Who may make an account. Off unless enabled."`
-	Passwords     Passwords     `doc:"How passwords are kept."`
+	Passwords     Passwords     `doc:"What passwords are like and how they are kept."`
 	AccessTokens  AccessTokens  `yaml:"access_tokens" doc:"How long sessions live."`
 	RateLimits    RateLimits    `yaml:"rate_limits" doc:"How often each user (before login: each address) may do things. What is over the\nlimit is answered with M_LIMIT_EXCEEDED."`
 	Presence      Presence      `doc:"Who is there."`
+	Email         Email         `doc:"Mail to people: to confirm addresses and to set forgotten passwords. It needs\npublic_base_url."`
+	ClientURLs    List          `yaml:"client_urls" doc:"The web clients of this server's people, such as https://app.element.io: links in mails\nmay lead on to them without a question."`
+	TURN          TURN          `yaml:"turn" doc:"Servers that relay calls between people who can't reach each other."`
 	Media         Media         `doc:"Files that people share."`
 	Federation    Federation    `doc:"Other homeservers. Off unless enabled."`
 	Search        Search        `doc:"Finding what was said."`
@@ -43,11 +46,43 @@ type Listen struct {
 type Registration struct {
 	Enabled      bool   `doc:"Whether anybody who reaches this server may make an account."`
 	SharedSecret string `yaml:"shared_secret" doc:"Enables /_synapse/admin/v1/register: who knows the secret can make accounts,\nadministrators among them. Empty: off."`
+	RequireToken bool   `yaml:"require_token" doc:"Whether one needs a token for it; hearth registration-token makes them."`
+	RequireEmail bool   `yaml:"require_email" doc:"Whether one needs an e-mail address for it."`
+	AllowGuests  bool   `yaml:"allow_guests" doc:"Whether anybody may come in as a guest, to rooms that admit guests."`
+	Terms        Terms  `doc:"What one must agree to. Off unless a URL is set."`
+}
+
+// Terms are documents that people agree to.
+type Terms struct {
+	Version    string `doc:"The version of the documents; it is kept with each account that is made."`
+	Language   string `doc:"The language they are in."`
+	ServiceURL string `yaml:"service_url" doc:"Where the terms of service are."`
+	PrivacyURL string `yaml:"privacy_url" doc:"Where the privacy policy is."`
+}
+
+// Email says how mail is sent.
+type Email struct {
+	SMTPServer string `yaml:"smtp_server" doc:"The server that takes mail, host:port. Empty: no mail."`
+	TLS        string `yaml:"tls" doc:"starttls, tls (from the first byte) or none (only on this machine)."`
+	Username   string `doc:"The name to log in with. Empty: without."`
+	Password   string `doc:"Its password."`
+	From       string `doc:"The sender, such as Example <matrix@example.org>."`
+}
+
+// TURN says which servers relay calls.
+type TURN struct {
+	URIs         List     `yaml:"uris" doc:"Their addresses, such as turn:turn.example.org?transport=udp. Empty: none."`
+	SharedSecret string   `yaml:"shared_secret" doc:"The secret that they share with this server (coturn: static-auth-secret): everybody\ngets credentials of their own."`
+	Username     string   `doc:"Without a shared secret: the name that all use."`
+	Password     string   `doc:"Its password."`
+	Lifetime     Duration `doc:"How long credentials are good."`
 }
 
 // Passwords says how passwords are kept.
 type Passwords struct {
-	BcryptCost int `yaml:"bcrypt_cost" doc:"How expensive it is to check a password: each step doubles it. 10 is about 50 ms\nof a core; 4 is for tests only."`
+	MinimumLength int  `yaml:"minimum_length" doc:"How many characters a new password must have."`
+	Require       List `doc:"What characters it must have among others: lowercase, uppercase, digit, symbol."`
+	BcryptCost    int  `yaml:"bcrypt_cost" doc:"How expensive it is to check a password: each step doubles it. 10 is about 50 ms\nof a core; 4 is for tests only."`
 }
 
 // AccessTokens says how long tokens live.
@@ -109,7 +144,8 @@ func Default(serverName string) *Config {
 		DataDir:      "./data",
 		Listen:       Listen{Client: "127.0.0.1:8008", Federation: "0.0.0.0:8448"},
 		DefaultRoom:  "12",
-		Passwords:    Passwords{BcryptCost: 10},
+		Registration: Registration{Terms: Terms{Version: "1", Language: "en"}},
+		Passwords:    Passwords{MinimumLength: 8, BcryptCost: 10},
 		AccessTokens: AccessTokens{Lifetime: Duration(3600e9)},
 		RateLimits: RateLimits{
 			Enabled:      true,
@@ -122,6 +158,8 @@ func Default(serverName string) *Config {
 			Federation:   Rate{PerSecond: 50, Burst: 500},
 		},
 		Presence:   Presence{Enabled: true},
+		Email:      Email{TLS: "starttls"},
+		TURN:       TURN{Lifetime: Duration(86400e9)},
 		Media:      defaultMedia(),
 		Search:     Search{Enabled: true},
 		Federation: Federation{VerifyCertificates: true, LongestPause: Duration(3600e9)},

@@ -37,6 +37,7 @@ func (l *loader) validate(c *Config) {
 	if c.Passwords.BcryptCost < 4 || c.Passwords.BcryptCost > 16 {
 		l.problem("passwords.bcrypt_cost", "%d isn't between 4 and 16", c.Passwords.BcryptCost)
 	}
+	l.accounts(c)
 	l.rates(c)
 	l.federation(&c.Federation)
 	l.media(&c.Media)

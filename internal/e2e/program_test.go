@@ -32,6 +32,19 @@ func TestProgramLife(t *testing.T) {
 	if stderr, code := create("No Such Name"); code == 0 || stderr == "" {
 		t.Errorf("create-user with an impossible name: status %d\n%s", code, stderr)
 	}
+	for _, c := range []struct{ args, out, failure string }{
+		{"create spring --uses 2 --expires 48h", "spring\n", ""},
+		{"create spring", "", "already"},
+		{"create bad/token", "", "characters"},
+		{"list", "spring  0     2", ""},
+		{"delete spring", "", ""},
+		{"delete spring", "", "no token"},
+	} {
+		stdout, stderr, code := s.run("", append(append([]string{"registration-token"}, strings.Fields(c.args)...), "--config", s.config)...)
+		if !strings.Contains(stdout, c.out) || !strings.Contains(stderr, c.failure) || (code == 0) != (c.failure == "") {
+			t.Errorf("registration-token %s: status %d\n%s%s", c.args, code, stdout, stderr)
+		}
+	}
 	early, late := login(t, s.base, "early", password), login(t, s.base, "@late:hearth.test", password)
 	nobody := &user{base: s.base}
 	nobody.refused(t, http.StatusForbidden, "M_FORBIDDEN", "POST", clientV3+"/register", map[string]any{

@@ -16,6 +16,7 @@ import (
 func (s *Server) endpoint(template string, route Route) http.Handler {
 	m := newRouteMetrics(route.Method, template)
 	limiter := s.limits[route.Rate]
+	route.states = statesOf(route.Method, template)
 	if route.MaxBody == 0 {
 		route.MaxBody = DefaultMaxBody
 	}
@@ -58,7 +59,7 @@ func (s *Server) serve(w *response, r *http.Request, route *Route, limiter *Limi
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, route.MaxBody)
 	}
-	u, err := s.requester(r, route.Auth)
+	u, err := s.requester(r, route)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,8 @@ func (s *Server) serve(w *response, r *http.Request, route *Route, limiter *Limi
 }
 
 // requester authenticates the request as far as the route asks for it.
-func (s *Server) requester(r *http.Request, auth Auth) (*Requester, error) {
+func (s *Server) requester(r *http.Request, route *Route) (*Requester, error) {
+	auth := route.Auth
 	if auth == AuthNone {
 		return nil, nil
 	}
@@ -86,8 +88,8 @@ func (s *Server) requester(r *http.Request, auth Auth) (*Requester, error) {
 	if err != nil {
 		return nil, err
 	}
-	if u.Locked && auth != AuthEvenLocked {
-		return nil, UserLocked()
+	if err := route.states.check(u, auth); err != nil {
+		return nil, err
 	}
 	s.seen(u, r)
 	return u, nil

@@ -112,6 +112,18 @@ func UserLocked() *Error {
 	return e
 }
 
+// UserSuspended is 403 M_USER_SUSPENDED.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#account-suspension
+func UserSuspended() *Error {
+	return New(http.StatusForbidden, "M_USER_SUSPENDED", "You cannot perform this action while suspended")
+}
+
+// GuestForbidden is 403 M_GUEST_ACCESS_FORBIDDEN.
+func GuestForbidden(format string, args ...any) *Error {
+	return New(http.StatusForbidden, "M_GUEST_ACCESS_FORBIDDEN", format, args...)
+}
+
 // Unrecognized is M_UNRECOGNIZED: 404 for an unknown path, 405 for a known path
 // with the wrong method.
 func Unrecognized(status int) *Error {

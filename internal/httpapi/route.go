@@ -51,8 +51,11 @@ type Requester struct {
 	// TokenID identifies the access token within storage.
 	TokenID int64
 	Admin   bool
-	Guest   bool
-	Locked  bool
+	// Guest, Locked and Suspended keep the user from some routes or all; see
+	// accountstates.go.
+	Guest     bool
+	Locked    bool
+	Suspended bool
 	// seenAt is when Options.Seen was last told, in Unix seconds.
 	seenAt atomic.Int64
 }
@@ -72,6 +75,8 @@ type Route struct {
 	// Handle answers the request. The value is written as JSON with status 200;
 	// nil is written as {}. See Raw and Reply for other answers.
 	Handle func(r *http.Request, u *Requester) (any, error)
+	// states is which accounts the route is for.
+	states accountStates
 }
 
 // DefaultMaxBody bounds the JSON bodies of ordinary requests, in bytes. An event
