@@ -164,7 +164,7 @@ func (a *API) postSignatures(r *http.Request, u *httpapi.Requester) (any, error)
 	if n > maxQueriedUsers {
 		return nil, httpapi.InvalidParam("There are more than %d signed objects", maxQueriedUsers)
 	}
-	found, err := a.queryKeys(r, users, u.UserID)
+	found, err := a.queryKeys(r, users, u.UserID, defaultKeysTimeout)
 	if err != nil {
 		return nil, err
 	}

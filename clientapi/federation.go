@@ -2,9 +2,12 @@ package clientapi
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
+	"time"
 
+	"hearth/internal/devicekeys"
 	"hearth/internal/httpapi"
 	"hearth/internal/publicrooms"
 	"hearth/internal/userid"
@@ -23,6 +26,11 @@ type Federation struct {
 	ResolveAlias func(ctx context.Context, alias string) (roomID string, servers []string, err error)
 	// PublicRooms reads another server's directory.
 	PublicRooms func(ctx context.Context, server string, q *publicrooms.Query) (*publicrooms.Page, error)
+	// QueryKeys returns the keys of users of other servers, and which servers couldn't be
+	// asked.
+	QueryKeys func(ctx context.Context, users []string, timeout time.Duration) (*devicekeys.Keys, map[string]any, error)
+	// ClaimKeys takes one-time keys of their devices, by user, device and algorithm.
+	ClaimKeys func(ctx context.Context, asked map[string]map[string]string, timeout time.Duration) (map[string]map[string]map[string]json.RawMessage, map[string]any)
 	// AskSpace has other servers describe a room, and its children if it is a space;
 	// nil if none does.
 	AskSpace func(ctx context.Context, roomID string, via []string, suggestedOnly bool) *roomserver.Space

@@ -3,6 +3,7 @@ package clientapi
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -11,6 +12,7 @@ import (
 	"hearth/internal/canonicaljson"
 	"hearth/internal/devicekeys"
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -116,13 +118,13 @@ func deviceKeyList(keys map[string]json.RawMessage) ([]storage.DeviceKey, error)
 	return list, nil
 }
 
-// postKeysQuery answers POST /_matrix/client/v3/keys/query. Users of other
-// servers are unknown as long as this one doesn't federate.
+// postKeysQuery answers POST /_matrix/client/v3/keys/query.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysquery
 func (a *API) postKeysQuery(r *http.Request, u *httpapi.Requester) (any, error) {
 	var body struct {
 		DeviceKeys map[string][]string `json:"device_keys"`
+		Timeout    int64               `json:"timeout"`
 	}
 	if err := httpapi.DecodeJSON(r, &body); err != nil {
 		return nil, err
@@ -139,7 +141,7 @@ func (a *API) postKeysQuery(r *http.Request, u *httpapi.Requester) (any, error) 
 			users = append(users, userID)
 		}
 	}
-	found, err := a.queryKeys(r, users, u.UserID)
+	found, err := a.queryKeys(r, users, u.UserID, keysTimeout(body.Timeout))
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +154,7 @@ func (a *API) postKeysQuery(r *http.Request, u *httpapi.Requester) (any, error) 
 func (a *API) postKeysClaim(r *http.Request, _ *httpapi.Requester) (any, error) {
 	var body struct {
 		OneTimeKeys map[string]map[string]string `json:"one_time_keys"`
+		Timeout     int64                        `json:"timeout"`
 	}
 	if err := httpapi.DecodeJSON(r, &body); err != nil {
 		return nil, err
@@ -159,6 +162,23 @@ func (a *API) postKeysClaim(r *http.Request, _ *httpapi.Requester) (any, error) 
 	if body.OneTimeKeys == nil {
 		return nil, httpapi.BadJSON("one_time_keys is missing")
 	}
+	remote := map[string]map[string]string{}
+	n := 0
+	for userID, devices := range body.OneTimeKeys {
+		n += len(devices)
+		if _, _, ok := userid.Split(userID); ok && a.o.Federation != nil && !userid.IsLocal(userID, a.serverName) {
+			remote[userID] = devices
+			delete(body.OneTimeKeys, userID)
+		}
+	}
+	if n > maxQueriedUsers {
+		return nil, httpapi.InvalidParam("There are more than %d devices", maxQueriedUsers)
+	}
 	claimed, err := devicekeys.Claim(r.Context(), a.db, body.OneTimeKeys, maxQueriedUsers)
-	return map[string]any{"one_time_keys": claimed, "failures": struct{}{}}, err
+	if err != nil || len(remote) == 0 {
+		return map[string]any{"one_time_keys": claimed, "failures": struct{}{}}, err
+	}
+	others, failures := a.o.Federation.ClaimKeys(r.Context(), remote, keysTimeout(body.Timeout))
+	maps.Copy(claimed, others)
+	return map[string]any{"one_time_keys": claimed, "failures": failures}, nil
 }

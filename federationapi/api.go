@@ -46,6 +46,7 @@ type API struct {
 	serverName string
 	limiter    *httpapi.Limiter // nil doesn't limit
 	sender     *sender
+	lists      *deviceLists
 	joining    joining
 	joins      chan struct{} // holds one for each room that is being handed over
 	spaces     *spaces
@@ -57,7 +58,7 @@ func New(o Options) *API {
 		o.Logger = slog.Default()
 	}
 	a := &API{o: o, db: o.DB, rooms: o.Rooms, client: o.Client, log: o.Logger, serverName: o.Rooms.ServerName()}
-	a.sender, a.spaces = newSender(a), newSpaces()
+	a.sender, a.spaces, a.lists = newSender(a), newSpaces(), newDeviceLists()
 	a.joins = make(chan struct{}, maxJoins)
 	if o.RateLimit.Burst > 0 {
 		a.limiter = httpapi.NewLimiter(o.RateLimit)

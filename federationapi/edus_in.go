@@ -62,8 +62,13 @@ func (a *API) takeEDUs(ctx context.Context, origin string, list []json.RawMessag
 
 func (a *API) eduHandler(eduType string, encryption bool) func(ctx context.Context, origin string, content json.RawMessage) error {
 	if encryption {
-		if eduType == "m.direct_to_device" {
+		switch eduType {
+		case "m.direct_to_device":
 			return a.takeToDevice
+		case "m.device_list_update":
+			return a.takeDeviceUpdate
+		case "m.signing_key_update", "org.matrix.signing_key_update":
+			return a.takeSigningKeys
 		}
 		return nil
 	}
@@ -320,6 +325,11 @@ func (a *API) takeToDevice(ctx context.Context, origin string, content json.RawM
 			if n++; n > maxToDevice || len(content) > maxToDeviceBytes || len(content) == 0 || content[0] != '{' {
 				return httpapi.InvalidParam("The messages are too many or too large, or no objects")
 			}
+		}
+	}
+	if c.Type == "m.room.encrypted" {
+		if err := a.suspectUnknown(ctx, c.Sender, c.Messages); err != nil {
+			return err
 		}
 	}
 	messages, err := todevice.Local(ctx, a.db, c.Sender, c.Type, users, c.Messages)

@@ -81,6 +81,7 @@ func (a *API) StartSending(ctx context.Context) error {
 		return err
 	}
 	a.db.Stream.Follow(s.follow)
+	a.db.Stream.Follow(a.followDevices)
 	now := a.db.Stream.Position()
 	s.tail.mu.Lock()
 	s.tail.from = max(s.tail.from, now)
@@ -111,6 +112,7 @@ func (a *API) StartSending(ctx context.Context) error {
 	}
 	s.all.Go(s.dispatch)
 	s.all.Go(s.tidy)
+	s.all.Go(a.watchDevices)
 	poke(s.wake)
 	return nil
 }

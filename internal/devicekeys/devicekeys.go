@@ -34,34 +34,57 @@ func Find(ctx context.Context, db *storage.DB, users []string, asker string) (*K
 	if err != nil {
 		return nil, err
 	}
+	for _, c := range crossKeys {
+		if k.Cross[c.Usage] == nil {
+			k.Cross[c.Usage] = map[string]json.RawMessage{}
+		}
+		k.Cross[c.Usage][c.UserID] = c.JSON
+	}
+	for _, d := range devices {
+		if k.Devices[d.UserID] == nil {
+			k.Devices[d.UserID] = map[string]json.RawMessage{}
+		}
+		k.Devices[d.UserID][d.DeviceID] = d.JSON
+	}
+	if err := k.Sign(ctx, db, users, asker); err != nil {
+		return nil, err
+	}
+	for _, d := range devices {
+		if d.DisplayName == "" {
+			continue
+		}
+		if named, err := sjson.SetBytes(k.Devices[d.UserID][d.DeviceID], "unsigned.device_display_name", d.DisplayName); err == nil {
+			k.Devices[d.UserID][d.DeviceID] = named
+		}
+	}
+	return k, nil
+}
+
+// Sign adds the signatures on users' keys that came apart from them and that the asker may
+// see.
+func (k *Keys) Sign(ctx context.Context, db *storage.DB, users []string, asker string) error {
 	signatures, err := db.ListKeySignatures(ctx, users, asker)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	byTarget := map[[2]string][]storage.KeySignature{}
 	for _, s := range signatures {
 		t := [2]string{s.TargetID, s.TargetKey}
 		byTarget[t] = append(byTarget[t], s)
 	}
-	for _, c := range crossKeys {
-		if k.Cross[c.Usage] == nil {
-			k.Cross[c.Usage] = map[string]json.RawMessage{}
-		}
-		k.Cross[c.Usage][c.UserID] = withSignatures(c.JSON, byTarget[[2]string{c.UserID, PublicKey(c.JSON)}])
-	}
-	for _, d := range devices {
-		raw := withSignatures(d.JSON, byTarget[[2]string{d.UserID, d.DeviceID}])
-		if d.DisplayName != "" {
-			if named, err := sjson.SetBytes(raw, "unsigned.device_display_name", d.DisplayName); err == nil {
-				raw = named
+	for _, userID := range users {
+		for id, raw := range k.Devices[userID] {
+			if list := byTarget[[2]string{userID, id}]; list != nil {
+				k.Devices[userID][id] = withSignatures(raw, list)
 			}
 		}
-		if k.Devices[d.UserID] == nil {
-			k.Devices[d.UserID] = map[string]json.RawMessage{}
+		for _, byUser := range k.Cross {
+			if raw := byUser[userID]; raw != nil {
+				byUser[userID] = withSignatures(raw, byTarget[[2]string{userID, PublicKey(raw)}])
+			}
 		}
-		k.Devices[d.UserID][d.DeviceID] = raw
 	}
-	return k, nil
+	return nil
 }
 
 var pathEscape = strings.NewReplacer(`\`, `\\`, ".", `\.`, ":", `\:`, "*", `\*`, "?", `\?`, "|", `\|`, "#", `\#`, "@", `\@`)

@@ -1,0 +1,31 @@
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+// TestEncryptionAcrossServers has two people of two servers talk in an encrypted room
+// and verify one another, by way of Element's engine.
+func TestEncryptionAcrossServers(t *testing.T) {
+	installSDK(t)
+	one, _ := federating(t)
+	two, _ := federating(t)
+	register(t, two.base, "bob")
+	tellFederatedStory(t, one, two.base)
+}
+
+// tellFederatedStory has alice, who is made here, meet bob, who is on another server.
+func tellFederatedStory(t *testing.T, here *server, there string) {
+	t.Helper()
+	register(t, here.base, "alice")
+	story := exec.Command("node", "federated_crypto.mjs")
+	story.Dir = "js"
+	story.Env = append(os.Environ(), "HEARTH_URL="+here.base, "HEARTH_OTHER_URL="+there)
+	out, err := story.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Errorf("the story failed: %v", err)
+	}
+}
