@@ -182,8 +182,6 @@ func (db *DB) changedRemoteLists(ctx context.Context, query string, users []stri
 	return list, nil
 }
 
-func scanText(r *sql.Rows) (s string, err error) { return s, r.Scan(&s) }
-
 // StaleRemoteUsers returns up to limit users whose devices are to be asked for again,
 // in the order of their ids, after one.
 func (db *DB) StaleRemoteUsers(ctx context.Context, after string, limit int) ([]string, error) {
