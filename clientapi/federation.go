@@ -12,6 +12,7 @@ import (
 	"hearth/internal/publicrooms"
 	"hearth/internal/userid"
 	"hearth/roomserver"
+	"hearth/storage"
 )
 
 // Federation reaches the rooms and users of other servers.
@@ -22,6 +23,9 @@ type Federation struct {
 	Leave func(ctx context.Context, roomID, userID string, content map[string]any) error
 	// Invite invites a user of another server.
 	Invite func(ctx context.Context, r roomserver.MembershipRequest) error
+	// Backfill asks for what is missing before a gap of a room's timeline, and reports
+	// whether anything was found.
+	Backfill func(ctx context.Context, v *roomserver.View, gap *storage.Gap) (bool, error)
 	// ResolveAlias asks the alias's own server.
 	ResolveAlias func(ctx context.Context, alias string) (roomID string, servers []string, err error)
 	// PublicRooms reads another server's directory.

@@ -3,6 +3,7 @@ package clientapi
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strconv"
 
@@ -113,10 +114,58 @@ func (h *history) page(n int, from storage.Place, read func(from storage.Place, 
 	return events, end, true, nil
 }
 
-func (h *history) backwards(ctx context.Context, n int, before, floor storage.Place) ([]*storage.Event, storage.Place, bool, error) {
-	return h.page(n, before, func(from storage.Place, n int) ([]*storage.Event, error) {
-		return h.a.db.TimelineBefore(ctx, h.v.Room.NID, from, floor, n)
-	})
+// backwards reads up to n events before a place. What is missing on the way is asked of
+// other servers; what they don't have is passed over.
+func (h *history) backwards(ctx context.Context, n int, before, floor storage.Place) (events []*storage.Event, end storage.Place, more bool, err error) {
+	end = before
+	for round := 0; ; round++ {
+		gap, err := h.a.rooms.GapBefore(ctx, h.v, end, floor)
+		if err != nil {
+			return nil, end, false, err
+		}
+		near := floor
+		if gap != nil { // up to it: the event at its place belongs to this side
+			near = storage.Place{Position: gap.Position, Sub: gap.Sub - 1}
+		}
+		var part []*storage.Event
+		part, end, more, err = h.page(n-len(events), end, func(from storage.Place, n int) ([]*storage.Event, error) {
+			return h.a.db.TimelineBefore(ctx, h.v.Room.NID, from, near, n)
+		})
+		events = append(events, part...)
+		if err != nil || more || gap == nil {
+			return events, end, more, err
+		}
+		if len(events) == n {
+			return events, end, true, nil
+		}
+		if filled, err := h.fill(ctx, gap, round); err != nil || filled {
+			if err != nil {
+				return nil, end, false, err
+			}
+			continue
+		}
+		if len(events) > 0 { // the other servers may answer the next time
+			return events, end, true, nil
+		}
+		end = storage.Place{Position: gap.Position, Sub: math.MinInt32 + 2} // which a token can name
+	}
+}
+
+// maxFills bounds how often other servers are asked for one page.
+const maxFills = 5
+
+// fill asks other servers for what is missing before a gap, and reports whether there is
+// more now.
+func (h *history) fill(ctx context.Context, gap *storage.Gap, round int) (bool, error) {
+	if h.a.o.Federation == nil || round >= maxFills || h.a.rooms.JoinedServers(h.v)[h.a.serverName] == 0 {
+		return false, nil
+	}
+	filled, err := h.a.o.Federation.Backfill(ctx, h.v, gap)
+	if err != nil || !filled {
+		return false, err
+	}
+	h.vis, err = h.a.rooms.Visibility(ctx, h.v, h.to.UserID)
+	return true, err
 }
 
 func (h *history) forwards(ctx context.Context, n int, after, ceiling storage.Place) ([]*storage.Event, storage.Place, bool, error) {
@@ -146,9 +195,31 @@ func (h *history) memberEvents(ctx context.Context, state storage.StateMap, even
 	return h.a.rooms.EventList(ctx, nids)
 }
 
+// maxFindFills bounds how often other servers are asked for an event.
+const maxFindFills = 3
+
+// find returns an event of the room. For a member, one that isn't in the timeline is
+// looked for before its newest gap, with the help of other servers.
+func (h *history) find(ctx context.Context, id string) (*storage.Event, error) {
+	for round := 0; ; round++ {
+		e, err := h.a.rooms.EventByID(ctx, h.v.Room.ID, id)
+		if err == nil && e.Flags&storage.Outlier == 0 || err != nil && !errors.Is(err, storage.ErrNotFound) ||
+			round == maxFindFills || h.v.Membership(h.to.UserID) != "join" {
+			return e, err
+		}
+		gap, gapErr := h.a.rooms.GapBefore(ctx, h.v, newest.After, storage.Place{})
+		if gapErr != nil || gap == nil {
+			return e, errors.Join(err, gapErr)
+		}
+		if filled, fillErr := h.fill(ctx, gap, 0); fillErr != nil || !filled {
+			return e, errors.Join(err, fillErr)
+		}
+	}
+}
+
 // visibleEvent returns the event in the path, if the reader may see it.
 func (h *history) visibleEvent(r *http.Request) (*storage.Event, error) {
-	e, err := h.a.rooms.EventByID(r.Context(), h.v.Room.ID, httpapi.Var(r, "eventId"))
+	e, err := h.find(r.Context(), httpapi.Var(r, "eventId"))
 	if errors.Is(err, storage.ErrNotFound) || err == nil && (e.Flags != 0 || !h.vis.CanSee(e)) {
 		return nil, httpapi.NotFound("There is no such event")
 	}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
@@ -50,6 +52,9 @@ type API struct {
 	joining    joining
 	joins      chan struct{} // holds one for each room that is being handed over
 	spaces     *spaces
+	// backfilling are the gaps that are being filled; backfills holds one for each.
+	backfilling singleflight.Group
+	backfills   chan struct{}
 }
 
 // New returns the API.
@@ -60,6 +65,7 @@ func New(o Options) *API {
 	a := &API{o: o, db: o.DB, rooms: o.Rooms, client: o.Client, log: o.Logger, serverName: o.Rooms.ServerName()}
 	a.sender, a.spaces, a.lists = newSender(a), newSpaces(), newDeviceLists()
 	a.joins = make(chan struct{}, maxJoins)
+	a.backfills = make(chan struct{}, maxBackfills)
 	if o.RateLimit.Burst > 0 {
 		a.limiter = httpapi.NewLimiter(o.RateLimit)
 	}

@@ -56,12 +56,14 @@ func (s *Server) Import(ctx context.Context, r Import) error {
 	return err
 }
 
-// knownEvents are those of the import that are stored already, by id.
+// knownEvents are those of the import, and those that the join comes after, that are
+// stored already, by id.
 func (s *Server) knownEvents(ctx context.Context, r Import) (map[string]*storage.Event, error) {
 	ids := make([]string, 0, len(r.State)+len(r.Auth))
 	for _, pdu := range slices.Concat(r.Auth, r.State) {
 		ids = append(ids, pdu.EventID())
 	}
+	ids = append(ids, r.Join.PrevEventIDs()...)
 	list, err := s.db.EventsByID(ctx, ids)
 	known := make(map[string]*storage.Event, len(ids))
 	for _, e := range list {
@@ -85,6 +87,9 @@ func (b *builder) importRoom(r Import, known map[string]*storage.Event) error {
 	state := storage.NewStateMapBuilder()
 	for _, pdu := range r.State {
 		e := events[pdu.EventID()]
+		if e.Flags&storage.Rejected != 0 {
+			continue
+		}
 		if !e.IsState() {
 			return fmt.Errorf("importing %s: %s in its state is no state event", r.RoomID, e.ID)
 		}
@@ -95,10 +100,15 @@ func (b *builder) importRoom(r Import, known map[string]*storage.Event) error {
 		byNID[e.NID] = e
 	}
 	// The changes are made current by the join, the next event that is added.
-	if err := b.replaceState(state.Map(), byNID, len(b.change.Events)); err != nil {
+	before := state.Map()
+	if err := b.replaceState(before, byNID, len(b.change.Events)); err != nil {
 		return err
 	}
-	return b.append(fromPDU(r.Join), r.Join)
+	join := fromPDU(r.Join)
+	if err := b.append(join, r.Join); err != nil {
+		return err
+	}
+	return b.addGap(join, before, r.Join, known)
 }
 
 // addOutlier adds an event without a place in the timeline, unless it is known.

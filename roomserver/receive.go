@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
-	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
 	"hearth/storage"
@@ -116,7 +115,7 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU) (*RefusedError, error) {
 		err = b.appendBeside(e, pdu, at, known)
 	}
 	if err == nil && e.Type == "m.room.redaction" {
-		err = b.redactRemote(e, pdu)
+		err = b.redactRemote(e)
 	}
 	return nil, err
 }
@@ -372,15 +371,21 @@ func (b *builder) otherEnds(pdu gomatrixserverlib.PDU) (ends []string, sets []st
 	return ends, sets, nil
 }
 
-// redactRemote carries out a redaction whose target is known.
-func (b *builder) redactRemote(e *storage.Event, pdu gomatrixserverlib.PDU) error {
-	target := pdu.Redacts()
-	if redactsInContent(b.rm.version) {
-		target = gjson.GetBytes(pdu.Content(), "redacts").Str
-	}
+// maxID bounds event ids, in bytes.
+const maxID = 255
+
+// redactRemote carries out a redaction, or keeps it for the case that its target comes.
+func (b *builder) redactRemote(e *storage.Event) error {
+	target := redactsOf(b.rm.version, e)
 	list, err := b.s.db.EventsByID(b.ctx, []string{target})
-	if err != nil || len(list) == 0 || list[0].RoomNID != b.head.row.NID {
+	if err != nil {
 		return err
+	}
+	if len(list) == 0 && len(target) > 1 && len(target) <= maxID && target[0] == '$' && httpapi.IsText(target) {
+		b.change.PendingRedactions = append(b.change.PendingRedactions, storage.PendingRedaction{Target: target, RedactionID: e.ID})
+	}
+	if len(list) == 0 || list[0].RoomNID != b.head.row.NID {
+		return nil
 	}
 	if b.mayRedact(e.Sender, &redactionTarget{list[0]}) != nil {
 		return nil // the event stands, without effect

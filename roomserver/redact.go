@@ -10,6 +10,7 @@ import (
 	"github.com/tidwall/sjson"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -60,8 +61,17 @@ func redactsInContent(v gomatrixserverlib.IRoomVersion) bool {
 	return versionNumber(v) >= 11
 }
 
-// mayRedact: one's own events, or with the power to redact any.
+// mayRedact: one's own events, or with the power to redact any. Users of one server
+// answer for one another, where that isn't this one. What made the room can't be redacted:
+// all else rests on it.
 func (b *builder) mayRedact(sender string, t *redactionTarget) error {
+	if t.event.Type == "m.room.create" {
+		return httpapi.Forbidden("The event that made the room can't be redacted")
+	}
+	domain := userid.Domain(sender)
+	if domain != b.s.o.ServerName && userid.Domain(t.event.Sender) == domain {
+		return nil
+	}
 	p := b.powerLevels()
 	if t.event.Sender == sender || p.Of(sender) >= p.Action("redact") {
 		return nil
@@ -74,16 +84,11 @@ func (b *builder) redact(target, by *storage.Event) error {
 	if target.RedactedBy != "" {
 		return nil
 	}
-	redacted := *target
-	redacted.RedactedBy, redacted.Notifies = by.ID, false
-	var err error
-	if redacted.JSON, err = b.rm.version.RedactEventJSON(target.JSON); err != nil {
-		return fmt.Errorf("redacting %s: %w", target.ID, err)
+	redacted, err := redactedForm(b.rm.version, target, by.ID)
+	if err != nil {
+		return err
 	}
-	if redacted.JSON, err = gomatrixserverlib.CanonicalJSON(redacted.JSON); err != nil {
-		return fmt.Errorf("redacting %s: %w", target.ID, err)
-	}
-	b.change.Redactions = append(b.change.Redactions, &redacted)
+	b.change.Redactions = append(b.change.Redactions, redacted)
 	if !target.IsState() {
 		return nil
 	}
@@ -91,12 +96,12 @@ func (b *builder) redact(target, by *storage.Event) error {
 	if current, _ := b.head.state.Get(tuple); current.EventNID != target.NID {
 		return nil
 	}
-	pdu, err := pduOf(b.rm.version, &redacted)
+	pdu, err := pduOf(b.rm.version, redacted)
 	if err != nil {
 		return err
 	}
 	b.pdus[target.NID] = pduRef{tuple, pdu}
 	b.rm.rules = nil // they may rest on what was redacted
-	b.summarise(&redacted, "", "")
+	b.summarise(redacted, "", "")
 	return nil
 }

@@ -50,6 +50,10 @@ type Server struct {
 	histories *otter.Cache[historyKey, *Visibility]
 	servers   *serverCaches
 	upgrading singleflight.Group
+	// gaps are those of rooms' timelines, by room.
+	gaps *otter.Cache[int64, []storage.Gap]
+	// pasts counts the changes to rooms' pasts, which what was read before doesn't know of.
+	pasts atomic.Int64
 	// newestRoom is the time of the newest create event; see createTime.
 	newestRoom atomic.Int64
 }
@@ -69,6 +73,7 @@ func New(o Options) *Server {
 	})
 	s.histories = otter.Must(&otter.Options[historyKey, *Visibility]{MaximumSize: 20_000})
 	s.servers = newServerCaches()
+	s.gaps = otter.Must(&otter.Options[int64, []storage.Gap]{MaximumSize: 50_000})
 	o.DB.Stream.Follow(s.follow)
 	return s
 }
@@ -88,6 +93,9 @@ func (s *Server) follow(b *storage.Batch) {
 		}
 		if rm := s.live.peek(c.Room.Room.ID); rm != nil {
 			rm.publish(c.Room)
+		}
+		if len(c.Room.Gaps) > 0 {
+			s.forgetPast(c.Room.Room.NID)
 		}
 		for _, redacted := range c.Room.Redactions {
 			s.events.Set(redacted.NID, redacted)

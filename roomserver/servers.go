@@ -83,6 +83,7 @@ func (s *Server) ServerVisibility(ctx context.Context, v *View, server string) (
 	if found, ok := s.servers.visible.GetIfPresent(key); ok {
 		return found, nil
 	}
+	pasts := s.pasts.Load()
 	memberships, err := s.db.ServerMemberships(ctx, v.Room.NID, server)
 	if err != nil {
 		return nil, err
@@ -98,6 +99,9 @@ func (s *Server) ServerVisibility(ctx context.Context, v *View, server string) (
 	}
 	found := &ServerVisibility{vis, server}
 	s.servers.visible.Set(key, found)
+	if s.pasts.Load() != pasts {
+		s.servers.visible.Invalidate(key)
+	}
 	return found, nil
 }
 

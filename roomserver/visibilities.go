@@ -22,6 +22,7 @@ func (s *Server) Visibilities(ctx context.Context, views []*View, userID string)
 	if len(missing) == 0 {
 		return found, nil
 	}
+	pasts := s.pasts.Load()
 	memberships, err := s.db.MembershipHistories(ctx, nids, userID)
 	if err != nil {
 		return nil, err
@@ -33,6 +34,9 @@ func (s *Server) Visibilities(ctx context.Context, views []*View, userID string)
 	for _, v := range missing {
 		vis := newVisibility(v, userID, memberships[v.Room.NID], settings[v.Room.NID])
 		s.histories.Set(historyKeyOf(v, userID), vis)
+		if s.pasts.Load() != pasts {
+			s.histories.Invalidate(historyKeyOf(v, userID))
+		}
 		found[v.Room.NID] = vis
 	}
 	return found, nil

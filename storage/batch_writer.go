@@ -150,7 +150,7 @@ func (w *batchWriter) exec(ctx context.Context, doing, query string, args ...any
 // committed after all: its events then are there, with their positions. A batch
 // without events is simply written again, which has the same effect.
 func (w *batchWriter) alreadyCommitted(p *plan) (bool, error) {
-	if len(p.events) == 0 {
+	if len(p.events)+len(p.placed) == 0 {
 		return false, nil
 	}
 	ctx := context.Background()
@@ -161,8 +161,13 @@ func (w *batchWriter) alreadyCommitted(p *plan) (bool, error) {
 	for _, e := range p.events {
 		want = append(want, e.NID)
 	}
+	var placed []int64
+	for _, e := range p.placed {
+		placed = append(placed, e.NID)
+	}
 	rows, err := w.conn.QueryContext(ctx, `
-		SELECT nid, room_nid, coalesce(position, 0) FROM events WHERE nid = ANY($1)`, nids(want))
+		SELECT nid, room_nid, coalesce(position, 0) FROM events
+		WHERE nid = ANY($1) OR nid = ANY($2) AND position IS NOT NULL`, nids(want), nids(placed))
 	type found struct{ nid, room, position int64 }
 	list, err := collect(rows, err, func(r *sql.Rows) (f found, err error) {
 		return f, r.Scan(&f.nid, &f.room, &f.position)

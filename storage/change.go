@@ -49,12 +49,17 @@ type RoomChange struct {
 	// room.
 	ExpectedVersion int64
 	// Events are appended to the timeline in this order; outliers get no place.
-	Events      []*Event
+	Events []*Event
+	// Placed are the numbers of those events that are stored already, as outliers.
+	Placed      map[int64]bool
 	Snapshots   []Snapshot
 	State       []StateChange
 	Memberships []Membership
 	// Redactions are the redacted forms, RedactedBy set, of events stored before.
-	Redactions []*Event
+	Redactions        []*Event
+	PendingRedactions []PendingRedaction
+	// Gaps are before which of the events others are missing.
+	Gaps       []Gap
 	Highlights []Highlight
 	// Exceptions are for whom an event counts otherwise than Notifies and Highlights say.
 	Exceptions []Exception

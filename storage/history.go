@@ -20,26 +20,27 @@ func (db *DB) MembershipHistories(ctx context.Context, rooms []int64, userID str
 }
 
 // HistoryVisibilityHistories returns how each room's history visibility changed
-// over its timeline, oldest first. What was set before a room was joined has no place
-// in the timeline, and comes before it.
+// over its timeline, oldest first. After a gap it is as in the state there.
 func (db *DB) HistoryVisibilityHistories(ctx context.Context, rooms []int64) (map[int64][]ValueSince, error) {
 	return db.stateValues(ctx, rooms, StateTuple{"m.room.history_visibility", ""}, "history_visibility", true)
 }
 
 // stateValues returns the changes of one member of the content of one piece of
 // state; events that leave it as it was, such as a new display name, are skipped.
-// outliers says whether events without a place in the timeline count.
-func (db *DB) stateValues(ctx context.Context, rooms []int64, t StateTuple, member string, outliers bool) (map[int64][]ValueSince, error) {
+// gaps says whether the visibility after gaps counts.
+func (db *DB) stateValues(ctx context.Context, rooms []int64, t StateTuple, member string, gaps bool) (map[int64][]ValueSince, error) {
 	rows, err := db.query(ctx, `
 		SELECT room_nid, position, sub, value FROM (
-			SELECT room_nid, position, sub, depth, value,
-				lag(value) OVER (PARTITION BY room_nid ORDER BY position, sub, depth) AS before
+			SELECT room_nid, position, sub, value,
+				lag(value) OVER (PARTITION BY room_nid ORDER BY position, sub) AS before
 			FROM (
-				SELECT room_nid, coalesce(position, 0) AS position, sub, depth, coalesce(json::json->'content'->>$4, '') AS value FROM events
-				WHERE room_nid = ANY($1) AND type = $2 AND state_key = $3 AND (position IS NOT NULL OR $5) AND flags & 6 = 0
+				SELECT room_nid, position, sub, coalesce(json::json->'content'->>$4, '') AS value FROM events
+				WHERE room_nid = ANY($1) AND type = $2 AND state_key = $3 AND position IS NOT NULL AND flags & 6 = 0
+				UNION ALL
+				SELECT room_nid, position, sub - 1, visibility FROM timeline_gaps WHERE room_nid = ANY($1) AND $5
 			) AS every
-		) AS changes WHERE value IS DISTINCT FROM before ORDER BY room_nid, position, sub, depth`,
-		nids(rooms), t.Type, t.StateKey, member, outliers)
+		) AS changes WHERE value IS DISTINCT FROM before ORDER BY room_nid, position, sub`,
+		nids(rooms), t.Type, t.StateKey, member, gaps)
 	histories := map[int64][]ValueSince{}
 	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
 		var room int64

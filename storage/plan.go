@@ -7,6 +7,7 @@ type plan struct {
 	rooms     []*roomPlan
 	byRoom    map[int64]*roomPlan
 	events    []*Event
+	placed    []*Event        // stored already, as outliers
 	offsets   map[int64]int64 // event NID → offset; 0 for outliers
 	positions int64
 	base      Position
@@ -51,7 +52,11 @@ func (p *plan) addRoom(t *Ticket) {
 	r.last = &c.Room
 	r.tickets = append(r.tickets, t)
 	for _, e := range c.Events {
-		p.events = append(p.events, e)
+		if c.Placed[e.NID] {
+			p.placed = append(p.placed, e)
+		} else {
+			p.events = append(p.events, e)
+		}
 		if e.Flags&Outlier != 0 {
 			p.offsets[e.NID] = 0
 			continue
@@ -61,7 +66,7 @@ func (p *plan) addRoom(t *Ticket) {
 		r.lastPos = p.positions
 	}
 	p.hasState = p.hasState || r.create || len(c.Snapshots)+len(c.State)+len(c.Memberships)+
-		len(c.Redactions)+len(c.Highlights)+len(c.Exceptions)+len(c.Aliases)+len(c.InviteStates) > 0 || c.Summary != nil || c.Publish || c.SuccessorNID != 0
+		len(c.Redactions)+len(c.PendingRedactions)+len(c.Placed)+len(c.Gaps)+len(c.Highlights)+len(c.Exceptions)+len(c.Aliases)+len(c.InviteStates) > 0 || c.Summary != nil || c.Publish || c.SuccessorNID != 0
 }
 
 // onlyMessages reports whether one statement does it all.
@@ -71,9 +76,11 @@ func (p *plan) onlyMessages() bool { return len(p.rooms) > 0 && !p.hasState }
 // the whole batch first, then what users did.
 func (p *plan) setBase(base Position) {
 	p.base = base
-	for _, e := range p.events {
-		if off := p.offsets[e.NID]; off != 0 {
-			e.Position = base + off
+	for _, list := range [][]*Event{p.events, p.placed} {
+		for _, e := range list {
+			if off := p.offsets[e.NID]; off != 0 {
+				e.Position = base + off
+			}
 		}
 	}
 	next := base

@@ -17,14 +17,42 @@ func (w *batchWriter) writeState(ctx context.Context, p *plan) error {
 		}
 	}
 	for _, write := range []func(context.Context, []*RoomChange) error{
-		w.writeSnapshots, w.writeCurrentState, w.removeCurrentState, w.writeMemberships,
-		w.writeInviteStates, w.writeRedactions, w.writeHighlights, w.writeExceptions, w.writeSummaries, w.writeDirectory,
+		w.placeOutliers, w.writeSnapshots, w.writeCurrentState, w.removeCurrentState, w.writeMemberships,
+		w.writeInviteStates, w.writeRedactions, w.writePendingRedactions, w.writeGaps, w.writeHighlights, w.writeExceptions, w.writeSummaries, w.writeDirectory,
 	} {
 		if err := write(ctx, changes); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// placeOutliers gives events that are stored already their place.
+func (w *batchWriter) placeOutliers(ctx context.Context, changes []*RoomChange) error {
+	var nid, position, snapshot, replaces, flags intArray
+	var notifies textArray
+	for _, c := range changes {
+		for _, e := range c.Events {
+			if !c.Placed[e.NID] {
+				continue
+			}
+			nid.add(e.NID)
+			position.add(e.Position)
+			snapshot.addOrNull(e.SnapshotNID)
+			replaces.addOrNull(e.ReplacesNID)
+			flags.add(int64(e.Flags))
+			notifies.add(pgBool(e.Notifies))
+		}
+	}
+	if len(nid.buf) == 0 {
+		return nil
+	}
+	return w.exec(ctx, "placing outliers", `
+		UPDATE events e SET position = p.position, snapshot_nid = p.snapshot_nid, replaces_nid = p.replaces_nid,
+			flags = p.flags, notifies = p.notifies
+		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::boolean[])
+			AS p (nid, position, snapshot_nid, replaces_nid, flags, notifies)
+		WHERE e.nid = p.nid`, &nid, &position, &snapshot, &replaces, &flags, &notifies)
 }
 
 func (w *batchWriter) writeSnapshots(ctx context.Context, changes []*RoomChange) error {

@@ -43,11 +43,18 @@ func (s *roomShot) firstAfter(p storage.Position) int {
 func (q *request) loadTails(ctx context.Context, m *moment) error {
 	var short []*room
 	limit := 0
+	var news []int64
 	for _, s := range m.joined {
+		if s.latest > s.from() {
+			news = append(news, s.room.nid)
+		}
 		if from := s.from(); s.latest > from && s.tailFrom > from && len(s.tail) <= s.limit {
 			short = append(short, s.room)
 			limit = max(limit, s.limit)
 		}
+	}
+	if _, err := q.api.rooms.Gaps(ctx, news); err != nil { // all at once, for those that aren't known
+		return err
 	}
 	if len(short) == 0 {
 		return nil
@@ -86,6 +93,16 @@ func (q *request) timeline(ctx context.Context, m *moment, s *roomShot) (*timeli
 	// A client that comes to a room knows nothing of what was there before, so it is to
 	// begin with what it is given.
 	t.limited = t.limited || s.newly && !q.initial
+	gap, err := q.gapIn(ctx, m, s)
+	if err != nil {
+		return nil, err
+	}
+	if gap != nil {
+		t.limited = true
+		for len(kept) > 0 && kept[0].event.Place.Before(gap.Place) {
+			kept = kept[1:]
+		}
+	}
 	t.entries = kept
 	if len(kept) > 0 {
 		t.start = kept[0].event.Place
@@ -94,6 +111,18 @@ func (q *request) timeline(ctx context.Context, m *moment, s *roomShot) (*timeli
 	}
 	t.prev = token.Before(t.start)
 	return t, nil
+}
+
+// gapIn is the newest gap in what is new to the client, nil for none: its timeline
+// begins behind that.
+func (q *request) gapIn(ctx context.Context, m *moment, s *roomShot) (*storage.Gap, error) {
+	gaps, err := q.api.rooms.Gaps(ctx, []int64{s.room.nid})
+	for _, g := range gaps[s.room.nid] {
+		if g.Position > s.from() && g.Position <= m.token.Position {
+			return &g, err
+		}
+	}
+	return nil, err
 }
 
 // pick returns the newest of the candidates that the reader may see and the

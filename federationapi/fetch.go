@@ -1,0 +1,157 @@
+package federationapi
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"runtime"
+	"sync"
+
+	"github.com/matrix-org/gomatrixserverlib"
+
+	"hearth/federationapi/client"
+	"hearth/roomserver"
+)
+
+const (
+	// maxSingleEvents bounds the events that are asked for one by one, fetchWorkers how
+	// many at the same time.
+	maxSingleEvents = 500
+	fetchWorkers    = 8
+	// maxStateAnswer bounds a room's whole state, or the ids of its events.
+	maxStateAnswer = 64 << 20
+	// maxAuthRounds bounds how often the authorities of authorities are asked for.
+	maxAuthRounds = 8
+)
+
+// parallel runs f for each of n things, on a number of goroutines.
+func parallel(workers, n int, f func(i int)) {
+	var all sync.WaitGroup
+	next := make(chan int)
+	for range min(workers, n) {
+		all.Go(func() {
+			for i := range next {
+				f(i)
+			}
+		})
+	}
+	for i := range n {
+		next <- i
+	}
+	close(next)
+	all.Wait()
+}
+
+// authentic parses events of a room that another server gave, and keeps those of the
+// room whose signatures and hashes are right.
+func (a *API) authentic(ctx context.Context, v *roomserver.View, texts []json.RawMessage) []gomatrixserverlib.PDU {
+	parsed := make([]gomatrixserverlib.PDU, len(texts))
+	parallel(runtime.GOMAXPROCS(0), len(texts), func(i int) {
+		pdu, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), texts[i])
+		if err != nil || pdu.RoomID().String() != v.Room.ID {
+			return
+		}
+		if err := a.verifyEvent(ctx, pdu); err != nil {
+			a.log.Debug("an event isn't authentic", "event", pdu.EventID(), "err", err)
+			return
+		}
+		parsed[i] = pdu
+	})
+	list := make([]gomatrixserverlib.PDU, 0, len(parsed))
+	for _, pdu := range parsed {
+		if pdu != nil {
+			list = append(list, pdu)
+		}
+	}
+	return list
+}
+
+// fetchEvents asks a server for single events, and returns those it has that are
+// authentic.
+func (a *API) fetchEvents(ctx context.Context, server string, v *roomserver.View, ids []string) []gomatrixserverlib.PDU {
+	ids = ids[:min(len(ids), maxSingleEvents)]
+	texts := make([]json.RawMessage, len(ids))
+	parallel(fetchWorkers, len(ids), func(i int) {
+		var answer struct {
+			PDUs []json.RawMessage `json:"pdus"`
+		}
+		err := a.client.Get(ctx, server, client.Path("/_matrix/federation/v1/event", ids[i]), &answer)
+		if err == nil && len(answer.PDUs) == 1 {
+			texts[i] = answer.PDUs[0]
+		}
+	})
+	asked := map[string]bool{}
+	for _, id := range ids {
+		asked[id] = true
+	}
+	var found []gomatrixserverlib.PDU
+	for _, pdu := range a.authentic(ctx, v, texts) {
+		if asked[pdu.EventID()] {
+			found = append(found, pdu)
+		}
+	}
+	return found
+}
+
+// fetchStateBefore asks a server for the state before an event, stores what isn't known
+// of it, and returns the ids of its events.
+func (a *API) fetchStateBefore(ctx context.Context, server string, v *roomserver.View, eventID string) ([]string, error) {
+	var ids struct {
+		State []string `json:"pdu_ids"`
+		Auth  []string `json:"auth_chain_ids"`
+	}
+	query := "?event_id=" + url.QueryEscape(eventID)
+	if err := a.client.Get(ctx, server, client.Path("/_matrix/federation/v1/state_ids", v.Room.ID)+query, &ids); err != nil {
+		return nil, err
+	}
+	unknown, err := a.rooms.UnknownEvents(ctx, v, append(ids.Auth, ids.State...))
+	if err != nil {
+		return nil, err
+	}
+	if len(unknown) <= maxSingleEvents {
+		return ids.State, a.addUnknown(ctx, server, v, unknown)
+	}
+	answer, err := a.client.Do(ctx, client.Request{Method: "GET", Server: server, MaxAnswer: maxStateAnswer, Timeout: joinTimeout,
+		URI: client.Path("/_matrix/federation/v1/state", v.Room.ID) + query})
+	if err != nil {
+		return nil, err
+	}
+	var whole struct {
+		State []json.RawMessage `json:"pdus"`
+		Auth  []json.RawMessage `json:"auth_chain"`
+	}
+	if err := json.Unmarshal(answer, &whole); err != nil {
+		return nil, badAnswer(server, "The state isn't one: %v", err)
+	}
+	return ids.State, a.rooms.AddOutliers(ctx, v.Room.ID, a.authentic(ctx, v, append(whole.Auth, whole.State...)))
+}
+
+// addUnknown asks for events that aren't known, and for what authorises them, and stores
+// them without a place in the timeline.
+func (a *API) addUnknown(ctx context.Context, server string, v *roomserver.View, unknown []string) error {
+	var all []gomatrixserverlib.PDU
+	asked := map[string]bool{}
+	for range maxAuthRounds {
+		if len(unknown) == 0 || len(all) > maxSingleEvents {
+			break
+		}
+		for _, id := range unknown {
+			asked[id] = true
+		}
+		found := a.fetchEvents(ctx, server, v, unknown)
+		all = append(all, found...)
+		var named []string
+		for _, pdu := range found {
+			for _, id := range pdu.AuthEventIDs() {
+				if !asked[id] {
+					named = append(named, id)
+				}
+			}
+		}
+		var err error
+		if unknown, err = a.rooms.UnknownEvents(ctx, v, named); err != nil {
+			return err
+		}
+	}
+	return a.rooms.AddOutliers(ctx, v.Room.ID, all)
+}
