@@ -58,6 +58,10 @@ func (a *API) Backfill(ctx context.Context, v *roomserver.View, gap *storage.Gap
 }
 
 func (a *API) backfill(ctx context.Context, v *roomserver.View, gap *storage.Gap) bool {
+	// What was missing may have come by another way.
+	if past, err := a.rooms.FindPast(ctx, v, gap, nil); err == nil && past.Complete() {
+		return a.rooms.AddPast(ctx, v, past, nil) == nil
+	}
 	for _, server := range a.backfillServers(ctx, v, gap) {
 		found, err := a.backfillFrom(ctx, server, v, gap)
 		if err != nil {

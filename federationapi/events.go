@@ -39,7 +39,7 @@ func (a *API) getEvent(r *http.Request, origin string, _ json.RawMessage) (any, 
 	if err != nil {
 		return nil, err
 	}
-	if !visible(rm, e) {
+	if !visible(rm, e) && !mayKnow(rm, e) {
 		return nil, unknown
 	}
 	b, err := a.appendPDUs(a.appendOrigin(nil), rm, []*storage.Event{e})

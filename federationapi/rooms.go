@@ -50,13 +50,13 @@ func (a *API) room(ctx context.Context, origin, roomID string) (*room, error) {
 	return &room{v, vis}, nil
 }
 
-// event returns an event of the room that the asking server may see.
+// event returns an event of the room that the asking server may see, or know of.
 func (a *API) event(ctx context.Context, rm *room, eventID string) (*storage.Event, error) {
 	if eventID == "" {
 		return nil, httpapi.MissingParam("event_id is missing")
 	}
 	e, err := a.rooms.EventByID(ctx, rm.Room.ID, eventID)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && !visible(rm, e) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && !visible(rm, e) && !mayKnow(rm, e) {
 		return nil, httpapi.NotFound("There is no such event in the room")
 	}
 	return e, err
@@ -64,6 +64,12 @@ func (a *API) event(ctx context.Context, rm *room, eventID string) (*storage.Eve
 
 func visible(rm *room, e *storage.Event) bool {
 	return e.Flags&storage.Rejected == 0 && rm.vis.CanSee(e)
+}
+
+// mayKnow reports whether a server that may not see an event may know that it is there: a
+// server in the room needs that to judge others by it.
+func mayKnow(rm *room, e *storage.Event) bool {
+	return e.Flags&storage.Rejected == 0 && rm.vis.IsIn()
 }
 
 // appendPDUs appends a JSON array of the events, of those that the asking server may

@@ -16,31 +16,38 @@ func (a *API) stateRoutes() []httpapi.Route {
 	}
 }
 
-// stateBefore returns the room's state before the event that the query names, and
-// the events that authorise it.
-func (a *API) stateBefore(r *http.Request, origin string) (state, chain []*storage.Event, err error) {
+// stateBefore returns the event that the query names, the room's state before it, and
+// the events that authorise that.
+func (a *API) stateBefore(r *http.Request, origin string) (rm *room, e *storage.Event, state, chain []*storage.Event, err error) {
 	ctx := r.Context()
-	rm, err := a.room(ctx, origin, httpapi.Var(r, "roomId"))
-	if err != nil {
-		return nil, nil, err
+	if rm, err = a.room(ctx, origin, httpapi.Var(r, "roomId")); err != nil {
+		return nil, nil, nil, nil, err
 	}
-	e, err := a.event(ctx, rm, one(r, "event_id"))
-	if err != nil {
-		return nil, nil, err
+	if e, err = a.event(ctx, rm, one(r, "event_id")); err != nil {
+		return nil, nil, nil, nil, err
 	}
 	if e.Flags&storage.Outlier != 0 || e.SnapshotNID == 0 && e.Type != "m.room.create" {
-		return nil, nil, httpapi.NotFound("The state at this event isn't known here")
+		return nil, nil, nil, nil, httpapi.NotFound("The state at this event isn't known here")
 	}
-	return a.stateOf(ctx, rm.View, e)
+	state, chain, err = a.stateOf(ctx, rm.View, e)
+	return rm, e, state, chain, err
 }
 
 // getState is GET /state/{roomId}.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1stateroomid
 func (a *API) getState(r *http.Request, origin string, _ json.RawMessage) (any, error) {
-	state, chain, err := a.stateBefore(r, origin)
+	rm, e, state, chain, err := a.stateBefore(r, origin)
 	if err != nil {
 		return nil, err
+	}
+	if !visible(rm, e) { // nor, then, what of the state it may not
+		b, err := a.appendPDUs([]byte(`{"pdus":`), rm, state)
+		if err != nil {
+			return nil, err
+		}
+		b, err = a.appendPDUs(append(b, `,"auth_chain":`...), rm, chain)
+		return httpapi.Raw(append(b, '}')), err
 	}
 	b := appendWhole([]byte(`{"pdus":`), state, ',')
 	return httpapi.Raw(appendWhole(append(b, `"auth_chain":`...), chain, '}')), nil
@@ -50,7 +57,7 @@ func (a *API) getState(r *http.Request, origin string, _ json.RawMessage) (any, 
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1state_idsroomid
 func (a *API) getStateIDs(r *http.Request, origin string, _ json.RawMessage) (any, error) {
-	state, chain, err := a.stateBefore(r, origin)
+	_, _, state, chain, err := a.stateBefore(r, origin)
 	if err != nil {
 		return nil, err
 	}

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"runtime"
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
 
-	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
 )
@@ -32,9 +32,6 @@ const (
 	// maxTransactionTime bounds the work on one transaction: what it lacks is asked for
 	// over the network.
 	maxTransactionTime = 5 * time.Minute
-	// maxGap bounds the missing events that are asked for before an event, in rounds of
-	// maxMissing.
-	maxGap = 10
 )
 
 // putTransaction is PUT /send/{txnId}. Each event is judged alone. A repeated
@@ -62,15 +59,20 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 	if err := a.takeEDUs(ctx, origin, txn.EDUs, true); err != nil {
 		return nil, err
 	}
-	for _, text := range txn.PDUs {
-		id, err := a.takePDU(ctx, origin, text)
-		if id == "" {
+	checked := make([]checkedPDU, len(txn.PDUs))
+	parallel(runtime.GOMAXPROCS(0), len(checked), func(i int) { checked[i] = a.checkPDU(ctx, origin, txn.PDUs[i]) })
+	for _, c := range checked {
+		if c.pdu == nil {
 			continue // what has no id can't be answered for
 		}
+		id := c.pdu.EventID()
+		if c.err == nil {
+			c.err = a.takeWithAncestors(ctx, origin, c.pdu)
+		}
 		var res result
-		if err != nil {
-			res.Error = reason(err)
-			a.log.Info("an event of another server was refused", "origin", origin, "event", id, "err", err)
+		if c.err != nil {
+			res.Error = reason(c.err)
+			a.log.Info("an event of another server was refused", "origin", origin, "event", id, "err", c.err)
 		}
 		results[id] = res
 	}
@@ -96,28 +98,32 @@ func reason(err error) string {
 	return "it could not be taken in"
 }
 
-// takePDU parses, checks and takes in an event. Without an id it wasn't one, or of no
-// room here: its id depends on the room's version.
-func (a *API) takePDU(ctx context.Context, origin string, text json.RawMessage) (id string, err error) {
+// checkedPDU is an event and what speaks against it. Without the event it was none, or
+// of no room here: its id depends on the room's version.
+type checkedPDU struct {
+	pdu gomatrixserverlib.PDU
+	err error
+}
+
+// checkPDU parses an event, and checks its hash and signatures and whether its server may
+// send it.
+func (a *API) checkPDU(ctx context.Context, origin string, text json.RawMessage) checkedPDU {
 	roomID := gjson.GetBytes(text, "room_id").Str
 	v, allowed := a.residentRoom(ctx, origin, roomID)
 	if httpapi.CodeOf(allowed) == "M_NOT_FOUND" && a.waitForJoin(ctx, roomID) {
 		v, allowed = a.residentRoom(ctx, origin, roomID)
 	}
 	if v == nil {
-		return "", allowed
+		return checkedPDU{err: allowed}
 	}
 	pdu, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
 	if err != nil {
-		return "", err
+		return checkedPDU{err: err}
 	}
 	if allowed == nil {
 		allowed = a.verifyEvent(ctx, pdu)
 	}
-	if allowed != nil {
-		return pdu.EventID(), allowed
-	}
-	return pdu.EventID(), a.takeWithAncestors(ctx, origin, pdu)
+	return checkedPDU{pdu, allowed}
 }
 
 // waitForJoin waits for a join of the room that is going on, but no longer than the
@@ -149,63 +155,4 @@ func (a *API) verifyEvent(ctx context.Context, pdu gomatrixserverlib.PDU) error 
 		return httpapi.Forbidden("The event's signatures can't be verified: %v", err)
 	}
 	return nil
-}
-
-// takeWithAncestors takes in an event, after what it comes after.
-func (a *API) takeWithAncestors(ctx context.Context, origin string, pdu gomatrixserverlib.PDU) error {
-	err := a.rooms.Receive(ctx, pdu)
-	for round := 0; round < maxGap; round++ {
-		var missing *roomserver.MissingEventsError
-		if !errors.As(err, &missing) || len(missing.Prev) == 0 {
-			return err
-		}
-		before, fetchErr := a.fetchMissing(ctx, origin, pdu)
-		if fetchErr != nil {
-			return errors.Join(err, fetchErr)
-		}
-		if !a.takeAll(ctx, before) {
-			return err
-		}
-		err = a.rooms.Receive(ctx, pdu)
-	}
-	return err
-}
-
-// takeAll takes in events in their order and reports whether any was new.
-func (a *API) takeAll(ctx context.Context, pdus []gomatrixserverlib.PDU) (progress bool) {
-	for _, pdu := range pdus {
-		err := a.rooms.Receive(ctx, pdu)
-		var refused *roomserver.RefusedError
-		if err == nil || errors.As(err, &refused) {
-			progress = true
-		} else {
-			a.log.Debug("a missing event wasn't taken in", "event", pdu.EventID(), "err", err)
-		}
-	}
-	return progress
-}
-
-// fetchMissing asks for the events between those that are known and an event.
-func (a *API) fetchMissing(ctx context.Context, origin string, pdu gomatrixserverlib.PDU) ([]gomatrixserverlib.PDU, error) {
-	roomID := pdu.RoomID().String()
-	v, err := a.rooms.View(ctx, roomID)
-	if err != nil {
-		return nil, err
-	}
-	var answer struct {
-		Events []json.RawMessage `json:"events"`
-	}
-	err = a.client.Post(ctx, origin, client.Path("/_matrix/federation/v1/get_missing_events", roomID), map[string]any{
-		"earliest_events": v.Room.ForwardExtremities, "latest_events": []string{pdu.EventID()}, "limit": maxMissing}, &answer)
-	if err != nil {
-		return nil, err
-	}
-	var list []gomatrixserverlib.PDU
-	for _, text := range answer.Events[:min(len(answer.Events), maxMissing)] {
-		before, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
-		if err == nil && before.RoomID().String() == roomID && a.verifyEvent(ctx, before) == nil {
-			list = append(list, before)
-		}
-	}
-	return gomatrixserverlib.ReverseTopologicalOrdering(list, gomatrixserverlib.TopologicalOrderByPrevEvents), nil
 }

@@ -87,11 +87,10 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 
 // append puts an authorised event at the end of the timeline.
 func (b *builder) append(e *storage.Event, pdu gomatrixserverlib.PDU) error {
-	nid, err := b.s.db.NextNID(b.ctx)
-	if err != nil {
+	if err := b.number(e); err != nil {
 		return err
 	}
-	e.NID, e.RoomNID, e.SnapshotNID = nid, b.head.row.NID, b.head.row.SnapshotNID
+	e.RoomNID, e.SnapshotNID = b.head.row.NID, b.head.row.SnapshotNID
 	b.change.Events = append(b.change.Events, e)
 	b.notify(e)
 	if e.IsState() {

@@ -31,6 +31,16 @@ type Past struct {
 // Len is how many events there are.
 func (p *Past) Len() int { return len(p.events) }
 
+// Events are the events, the oldest first.
+func (p *Past) Events() []gomatrixserverlib.PDU {
+	list := slices.Clone(p.events)
+	slices.Reverse(list)
+	return list
+}
+
+// Complete reports whether nothing is missing before the events.
+func (p *Past) Complete() bool { return len(p.missing) == 0 }
+
 // State are those of the events that change the room's state.
 func (p *Past) State() (list []gomatrixserverlib.PDU) {
 	for _, pdu := range p.events {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,18 @@ var errStale = errors.New("the room's newest events couldn't be stored")
 //
 // https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 func (s *Server) Receive(ctx context.Context, pdu gomatrixserverlib.PDU) error {
+	return s.receive(ctx, pdu, nil)
+}
+
+// ReceiveTold takes in an event of whose predecessors some aren't known, with the events
+// of the state before it as another server tells it. These must be known, or are left
+// out.
+func (s *Server) ReceiveTold(ctx context.Context, pdu gomatrixserverlib.PDU, told []string) error {
+	return s.receive(ctx, pdu, append([]string{}, told...))
+}
+
+// receive takes in an event; told, unless nil, is the state before it.
+func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, told []string) error {
 	if err := checkPDU(pdu); err != nil {
 		return err
 	}
@@ -48,7 +61,7 @@ func (s *Server) Receive(ctx context.Context, pdu gomatrixserverlib.PDU) error {
 	for range maxAttempts {
 		var refused *RefusedError
 		err := s.change(ctx, roomID, func(b *builder) (err error) {
-			refused, err = b.receive(pdu)
+			refused, err = b.receive(pdu, told)
 			return err
 		})
 		switch {
@@ -83,22 +96,25 @@ func (b *builder) flushed() error {
 	return nil
 }
 
-func (b *builder) receive(pdu gomatrixserverlib.PDU) (*RefusedError, error) {
+func (b *builder) receive(pdu gomatrixserverlib.PDU, told []string) (*RefusedError, error) {
 	if err := b.flushed(); err != nil {
 		return nil, err
 	}
-	known, err := b.refersTo(pdu)
+	known, err := b.refersTo(pdu, told != nil)
 	if err != nil {
 		return nil, err
 	}
-	if e := known[pdu.EventID()]; e != nil {
-		if e.Flags&(storage.Rejected|storage.SoftFailed) != 0 {
-			return &RefusedError{e.Flags, httpapi.Forbidden("The event was refused before")}, nil
-		}
-		return nil, nil
-	}
 	e := fromPDU(pdu)
-	at, err := b.stateBefore(pdu, known)
+	if stored := known[e.ID]; stored != nil {
+		if stored.Flags&(storage.Outlier|storage.Rejected|storage.SoftFailed) == 0 {
+			return nil, nil
+		}
+		if stored.Flags&storage.Outlier == 0 {
+			return &RefusedError{stored.Flags, httpapi.Forbidden("The event was refused before")}, nil
+		}
+		b.takeUp(e, stored)
+	}
+	at, err := b.stateBefore(pdu, known, told)
 	if err != nil {
 		return nil, err
 	}
@@ -111,8 +127,8 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU) (*RefusedError, error) {
 	}
 	if at.newest {
 		err = b.append(e, pdu)
-	} else {
-		err = b.appendBeside(e, pdu, at, known)
+	} else if err = b.appendBeside(e, pdu, at); err == nil {
+		err = b.addGap(e, at.state, pdu, known)
 	}
 	if err == nil && e.Type == "m.room.redaction" {
 		err = b.redactRemote(e)
@@ -120,33 +136,33 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU) (*RefusedError, error) {
 	return nil, err
 }
 
+// takeUp has an event be the one that is stored without a place in the timeline.
+func (b *builder) takeUp(e, stored *storage.Event) {
+	e.NID, e.JSON, e.RedactedBy = stored.NID, stored.JSON, stored.RedactedBy
+	b.change.Placed = map[int64]bool{e.NID: true}
+}
+
+// number gives an event its number, unless it has one.
+func (b *builder) number(e *storage.Event) (err error) {
+	if e.NID == 0 {
+		e.NID, err = b.s.db.NextNID(b.ctx)
+	}
+	return err
+}
+
 // refersTo reads the events that the event refers to, and the event itself if it is
-// known.
-func (b *builder) refersTo(pdu gomatrixserverlib.PDU) (map[string]*storage.Event, error) {
-	ids := append(append([]string{pdu.EventID()}, pdu.PrevEventIDs()...), pdu.AuthEventIDs()...)
-	list, err := b.s.db.EventsByID(b.ctx, ids)
+// known. Where the state before it is told, what it comes after may be missing.
+func (b *builder) refersTo(pdu gomatrixserverlib.PDU, told bool) (map[string]*storage.Event, error) {
+	known, err := b.knownOf(append(append([]string{pdu.EventID()}, pdu.PrevEventIDs()...), pdu.AuthEventIDs()...))
 	if err != nil {
 		return nil, err
 	}
-	known := make(map[string]*storage.Event, len(list))
-	for _, e := range list {
-		if e.RoomNID == b.head.row.NID {
-			known[e.ID] = e
-		}
-	}
-	if known[pdu.EventID()] != nil {
+	if e := known[pdu.EventID()]; e != nil && e.Flags&storage.Outlier == 0 {
 		return known, nil
 	}
-	var missing MissingEventsError
-	for _, id := range pdu.PrevEventIDs() {
-		if e := known[id]; e == nil || e.Flags&storage.Outlier != 0 {
-			missing.Prev = append(missing.Prev, id)
-		}
-	}
-	for _, id := range pdu.AuthEventIDs() {
-		if known[id] == nil {
-			missing.Auth = append(missing.Auth, id)
-		}
+	missing := MissingEventsError{Auth: unknownOf(pdu.AuthEventIDs(), known)}
+	if !told {
+		missing.Prev = notInTimeline(pdu.PrevEventIDs(), known)
 	}
 	if len(missing.Prev)+len(missing.Auth) > 0 {
 		return nil, &missing
@@ -162,11 +178,15 @@ type stateAt struct {
 }
 
 // stateBefore is the state before the event: that after the events it comes after,
-// resolved where they disagree.
-func (b *builder) stateBefore(pdu gomatrixserverlib.PDU, known map[string]*storage.Event) (stateAt, error) {
+// resolved where they disagree, or what it is told to be.
+func (b *builder) stateBefore(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, told []string) (stateAt, error) {
 	prev := pdu.PrevEventIDs()
 	if len(prev) == 0 {
 		return stateAt{}, httpapi.BadJSON("The event comes after no other")
+	}
+	if told != nil {
+		state, err := b.stateOf(told)
+		return stateAt{state, false}, err
 	}
 	if sameSet(prev, b.head.row.ForwardExtremities) {
 		return stateAt{b.head.state, true}, nil
@@ -229,6 +249,9 @@ func (b *builder) allowedByAuthEvents(pdu gomatrixserverlib.PDU, known map[strin
 		}
 		list = append(list, e)
 	}
+	if err := b.rightAuthorities(pdu, list); err != nil {
+		return err
+	}
 	if b.rm.version.DomainlessRoomIDs() { // there the room's id names the create event
 		if create, ok := b.head.state.Get(storage.StateTuple{Type: "m.room.create"}); ok {
 			e, err := b.s.event(b.ctx, create.EventNID)
@@ -257,6 +280,29 @@ func (b *builder) allowedBy(pdu gomatrixserverlib.PDU, state storage.StateMap) e
 	return b.allowed(pdu, list)
 }
 
+// rightAuthorities makes sure that an event names nothing as its authority that has no
+// say, and nothing twice.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
+func (b *builder) rightAuthorities(pdu gomatrixserverlib.PDU, list []*storage.Event) error {
+	expected := map[storage.StateTuple]bool{}
+	if pdu.Type() != "m.room.create" {
+		expected[storage.StateTuple{Type: "m.room.create"}] = true // which the library adds where nobody may name it
+		expected[storage.StateTuple{Type: "m.room.power_levels"}] = true
+		expected[storage.StateTuple{Type: "m.room.member", StateKey: string(pdu.SenderID())}] = true
+		for _, t := range gomatrixserverlib.StateNeededForAuth([]gomatrixserverlib.PDU{pdu}).Tuples() {
+			expected[storage.StateTuple{Type: t.EventType, StateKey: t.StateKey}] = true
+		}
+	}
+	for _, e := range list {
+		if !e.IsState() || !expected[storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}] {
+			return httpapi.Forbidden("It names %s as its authority, which has no say in it or is named twice", e.ID)
+		}
+		expected[storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}] = false
+	}
+	return nil
+}
+
 func (b *builder) allowed(pdu gomatrixserverlib.PDU, list []*storage.Event) error {
 	auth, err := gomatrixserverlib.NewAuthEvents(nil)
 	if err != nil {
@@ -280,15 +326,16 @@ func (b *builder) allowed(pdu gomatrixserverlib.PDU, list []*storage.Event) erro
 // appendRefused stores an event that isn't shown, so that what refers to it can be
 // judged.
 func (b *builder) appendRefused(e *storage.Event, at stateAt, flags storage.EventFlags) error {
-	var err error
-	if e.NID, err = b.s.db.NextNID(b.ctx); err != nil {
+	if err := b.number(e); err != nil {
 		return err
 	}
+	var err error
 	e.RoomNID, e.Flags = b.head.row.NID, flags
 	if e.SnapshotNID, err = b.snapshotOf(at); err != nil {
 		return err
 	}
 	b.change.Events = append(b.change.Events, e)
+	b.s.events.Set(e.NID, e)
 	return nil
 }
 
@@ -311,11 +358,11 @@ func nidsOf(state storage.StateMap) []int64 {
 
 // appendBeside appends an event that doesn't come after all others: the room has a
 // fork, or one less, and its state is resolved anew over its ends.
-func (b *builder) appendBeside(e *storage.Event, pdu gomatrixserverlib.PDU, at stateAt, known map[string]*storage.Event) error {
-	var err error
-	if e.NID, err = b.s.db.NextNID(b.ctx); err != nil {
+func (b *builder) appendBeside(e *storage.Event, pdu gomatrixserverlib.PDU, at stateAt) error {
+	if err := b.number(e); err != nil {
 		return err
 	}
+	var err error
 	e.RoomNID = b.head.row.NID
 	if e.SnapshotNID, err = b.snapshotOf(at); err != nil {
 		return err
@@ -330,6 +377,9 @@ func (b *builder) appendBeside(e *storage.Event, pdu gomatrixserverlib.PDU, at s
 	b.change.Events = append(b.change.Events, e)
 	b.s.events.Set(e.NID, e)
 	b.notify(e)
+	if missed, err := b.wasMissed(e.ID); err != nil || missed {
+		return err // what comes after it is there already
+	}
 	ends, sets, err := b.otherEnds(pdu)
 	if err != nil {
 		return err
@@ -343,6 +393,17 @@ func (b *builder) appendBeside(e *storage.Event, pdu gomatrixserverlib.PDU, at s
 	b.head.row.ForwardExtremities = append(ends, e.ID)
 	b.head.row.Depth = max(b.head.row.Depth, e.Depth)
 	return b.replaceState(state, map[int64]*storage.Event{e.NID: e}, len(b.change.Events)-1)
+}
+
+// wasMissed reports whether an event is missing before another that is there.
+func (b *builder) wasMissed(id string) (bool, error) {
+	gaps, err := b.s.Gaps(b.ctx, []int64{b.head.row.NID})
+	for _, g := range gaps[b.head.row.NID] {
+		if slices.Contains(g.Missing, id) {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // otherEnds are the room's ends that the event doesn't come after, and the states

@@ -1,0 +1,128 @@
+package federationapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/matrix-org/gomatrixserverlib"
+
+	"hearth/federationapi/client"
+	"hearth/roomserver"
+	"hearth/storage"
+)
+
+const (
+	// maxMissingRounds bounds how often missing events are asked for before one, and
+	// maxLatest from how many at once.
+	maxMissingRounds = 10
+	maxLatest        = 20
+	// maxToldStates bounds the events for which the state before them is asked for, on
+	// the way to one.
+	maxToldStates = 5
+	// maxStateServers bounds the servers that are asked for a state.
+	maxStateServers = 3
+)
+
+// takeWithAncestors takes in an event, after what it comes after as far as the server
+// that sent it tells. Where there is more, the room's state is taken over from it.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
+func (a *API) takeWithAncestors(ctx context.Context, origin string, pdu gomatrixserverlib.PDU) error {
+	err := a.takeAuthorised(ctx, origin, pdu)
+	var missing *roomserver.MissingEventsError
+	if !errors.As(err, &missing) || len(missing.Prev) == 0 {
+		return err
+	}
+	v, err := a.rooms.View(ctx, pdu.RoomID().String())
+	if err != nil {
+		return err
+	}
+	before, err := a.fetchMissing(ctx, origin, v, pdu)
+	if err != nil {
+		a.log.Info("a server doesn't tell what an event comes after", "origin", origin, "event", pdu.EventID(), "err", err)
+	}
+	told := 0
+	for _, earlier := range before {
+		if err := a.takeTold(ctx, origin, v, earlier, &told); err != nil {
+			a.log.Debug("a missing event wasn't taken in", "event", earlier.EventID(), "err", err)
+		}
+	}
+	return a.takeTold(ctx, origin, v, pdu, &told)
+}
+
+// takeAuthorised takes in an event, after what authorises it.
+func (a *API) takeAuthorised(ctx context.Context, origin string, pdu gomatrixserverlib.PDU) error {
+	err := a.rooms.Receive(ctx, pdu)
+	var missing *roomserver.MissingEventsError
+	if !errors.As(err, &missing) || len(missing.Auth) == 0 {
+		return err
+	}
+	v, viewErr := a.rooms.View(ctx, pdu.RoomID().String())
+	if viewErr != nil {
+		return viewErr
+	}
+	if err := a.addUnknown(ctx, origin, v, missing.Auth); err != nil {
+		return err
+	}
+	return a.rooms.Receive(ctx, pdu)
+}
+
+// takeTold takes in an event. If it comes after unknown ones, the state before it is
+// asked for.
+func (a *API) takeTold(ctx context.Context, origin string, v *roomserver.View, pdu gomatrixserverlib.PDU, told *int) error {
+	err := a.takeAuthorised(ctx, origin, pdu)
+	var missing *roomserver.MissingEventsError
+	if !errors.As(err, &missing) || len(missing.Prev) == 0 || *told == maxToldStates {
+		return err
+	}
+	*told++
+	servers := []string{origin}
+	for _, server := range a.biggestServers(v) {
+		if server != origin && a.mayBeSent(server) && len(servers) < maxStateServers {
+			servers = append(servers, server)
+		}
+	}
+	for _, server := range servers {
+		state, stateErr := a.fetchStateBefore(ctx, server, v, pdu.EventID())
+		if stateErr != nil {
+			err = errors.Join(err, fmt.Errorf("asking for the state before it: %w", stateErr))
+			continue
+		}
+		return a.rooms.ReceiveTold(ctx, pdu, state)
+	}
+	return err
+}
+
+// fetchMissing asks for the events between those that are known and an event, and
+// returns what it gets, the oldest first.
+func (a *API) fetchMissing(ctx context.Context, origin string, v *roomserver.View, pdu gomatrixserverlib.PDU) ([]gomatrixserverlib.PDU, error) {
+	start := &storage.Gap{RoomNID: v.Room.NID, Missing: pdu.PrevEventIDs()}
+	latest := []string{pdu.EventID()}
+	var all []gomatrixserverlib.PDU
+	var found []gomatrixserverlib.PDU
+	for range maxMissingRounds {
+		var answer struct {
+			Events []json.RawMessage `json:"events"`
+		}
+		err := a.client.Post(ctx, origin, client.Path("/_matrix/federation/v1/get_missing_events", v.Room.ID), map[string]any{
+			"earliest_events": v.Room.ForwardExtremities[:min(len(v.Room.ForwardExtremities), maxLatest)],
+			"latest_events":   latest, "limit": maxMissing}, &answer)
+		if err != nil {
+			return found, err
+		}
+		all = append(all, a.authentic(ctx, v, answer.Events[:min(len(answer.Events), maxMissing)])...)
+		past, err := a.rooms.FindPast(ctx, v, start, all)
+		if err != nil {
+			return found, err
+		}
+		progress := past.Len() > len(found)
+		found = past.Events()
+		if past.Complete() || !progress {
+			break
+		}
+		latest = past.Oldest[:min(len(past.Oldest), maxLatest)]
+	}
+	return found, nil
+}
