@@ -110,6 +110,8 @@ func TestSessions(t *testing.T) {
 	if flows := w.ok("GET", "/login", "", nil); fmt.Sprint(flows["flows"]) != "[map[type:m.login.password] map[get_login_token:true type:m.login.token]]" {
 		t.Errorf("login flows: %v", flows)
 	}
+	w.refused(404, "M_NOT_FOUND", "GET", "/login/sso/redirect?redirectUrl=https://app.test.local", "", nil)
+	w.refused(404, "M_NOT_FOUND", "GET", "/login/sso/redirect/idp?redirectUrl=https://app.test.local", "", nil)
 	for _, who := range []string{"alice", "ALICE", "@alice:test.local", "@Alice:test.local"} {
 		in := w.login(who, object{"password": "secret-alice"})
 		if in["user_id"] != "@alice:test.local" || in["refresh_token"] != nil || in["expires_in_ms"] != nil {

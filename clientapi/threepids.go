@@ -13,6 +13,9 @@ func (a *API) threepidRoutes() []httpapi.Route {
 		{Method: "GET", Path: "/account/3pid", Handle: a.getThreepids},
 		{Method: "POST", Path: "/account/3pid/add", Rate: httpapi.RateLogin, Handle: a.postAddThreepid},
 		{Method: "POST", Path: "/account/3pid/delete", Rate: httpapi.RateMessage, Handle: a.postDeleteThreepid},
+		{Method: "POST", Path: "/account/3pid/bind", Rate: httpapi.RateMessage, Handle: noIdentityServer},
+		{Method: "POST", Path: "/account/3pid", Rate: httpapi.RateMessage, Handle: noIdentityServer},
+		{Method: "POST", Path: "/account/3pid/unbind", Rate: httpapi.RateMessage, Handle: a.postUnbindThreepid},
 	}
 }
 
@@ -87,15 +90,36 @@ func (a *API) postDeleteThreepid(r *http.Request, u *httpapi.Requester) (any, er
 	if err := a.db.DeleteThreepid(r.Context(), u.UserID, body.Medium, body.Address); err != nil {
 		return nil, err
 	}
-	// No identity server is known to hold it.
-	return httpapi.Raw(`{"id_server_unbind_result":"no-support"}`), nil
+	return unbound, nil
 }
+
+// noIdentityServer answers POST /account/3pid/bind and the deprecated POST
+// /account/3pid: nothing is published by identity servers, as none is trusted.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidbind
+func noIdentityServer(*http.Request, *httpapi.Requester) (any, error) {
+	return nil, httpapi.New(http.StatusBadRequest, "M_SERVER_NOT_TRUSTED", "This server trusts no identity server")
+}
+
+// postUnbindThreepid is POST /account/3pid/unbind: no identity server is known to hold
+// an address.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidunbind
+func (a *API) postUnbindThreepid(r *http.Request, _ *httpapi.Requester) (any, error) {
+	var body threepid
+	if err := httpapi.DecodeJSON(r, &body); err != nil {
+		return nil, err
+	}
+	return unbound, body.check()
+}
+
+// unbound says that no identity server was asked.
+var unbound = httpapi.Raw(`{"id_server_unbind_result":"no-support"}`)
 
 // threepid is an address in a request.
 type threepid struct {
-	Medium   string `json:"medium"`
-	Address  string `json:"address"`
-	IDServer string `json:"id_server"`
+	Medium  string `json:"medium"`
+	Address string `json:"address"`
 }
 
 func (t *threepid) check() error {

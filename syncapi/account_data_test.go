@@ -50,7 +50,15 @@ func TestAccountData(t *testing.T) {
 		}
 	}
 	fresh := w.client("alice").sync(0)
-	for _, data := range []string{fresh.Get("account_data.events").Raw, joined(fresh, room).Get("account_data.events").Raw} {
+	slider := w.slider("alice")
+	slider.lists, slider.extensions = window(10, 5, `[]`), `{"account_data":{"enabled":true}}`
+	slid := slider.sync(0).Get("extensions.account_data")
+	inSlidingRoom := ""
+	for _, data := range slid.Get("rooms").Map() {
+		inSlidingRoom += data.Raw
+	}
+	for _, data := range []string{fresh.Get("account_data.events").Raw, joined(fresh, room).Get("account_data.events").Raw,
+		slid.Get("global").Raw, inSlidingRoom} {
 		if strings.Contains(data, "gone") || strings.Contains(data, "emptied") || !strings.Contains(data, "kept") {
 			t.Errorf("to a new device: %s", data)
 		}

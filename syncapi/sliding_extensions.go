@@ -144,6 +144,9 @@ func (q *slide) extendAccountData(ctx context.Context, v *overview, x *extended)
 	rules := !q.initial
 	x.roomData = map[string][]storage.AccountData{}
 	for _, d := range data {
+		if after[d.RoomID] == 0 && string(d.Content) == deleted {
+			continue // who doesn't know it needn't be told that it has gone
+		}
 		if d.RoomID != "" {
 			x.roomData[d.RoomID] = append(x.roomData[d.RoomID], d)
 			continue
