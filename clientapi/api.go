@@ -136,7 +136,7 @@ func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/client/v1", "/_matrix/client/unstable"}, a.relationRoutes())
 	a.registerFinding(s)
 	a.registerAccounts(s)
-	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.landingRoutes()))
+	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.synapseReportRoutes(), a.landingRoutes()))
 }
 
 // sessionRoutes are those of accounts, sessions and what belongs to a user.

@@ -30,7 +30,7 @@ func (a *API) getCapabilities(_ *http.Request, u *httpapi.Requester) (any, error
 		"m.set_avatar_url":           enabled(true),
 		"m.3pid_changes":             enabled(a.o.Mailer != nil),
 		"m.get_login_token":          enabled(true),
-		"m.forget_forced_upon_leave": enabled(false),
+		"m.forget_forced_upon_leave": enabled(a.rooms.ForgetsOnLeave()),
 	}
 	if u.Admin {
 		capabilities["m.account_moderation"] = map[string]bool{"lock": true, "suspend": true}

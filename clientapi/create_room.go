@@ -92,8 +92,8 @@ func (a *API) own(users []string) []string {
 // maxInviteTime bounds the time that inviting users of other servers may take.
 const maxInviteTime = time.Minute
 
-// inviteOthers invites users of other servers to a room that was just made. The room
-// stands whether or not their servers can be reached.
+// inviteOthers invites users to a room that was just made. The room stands whether or not
+// their servers can be reached.
 func (a *API) inviteOthers(r *http.Request, m roomserver.MembershipRequest, users []string, direct bool) {
 	if direct {
 		m.Content = map[string]any{"is_direct": true}
@@ -101,8 +101,8 @@ func (a *API) inviteOthers(r *http.Request, m roomserver.MembershipRequest, user
 	ctx, cancel := context.WithTimeout(r.Context(), maxInviteTime)
 	defer cancel()
 	for _, m.Target = range users {
-		if err := a.inviteRemote(ctx, m); err != nil {
-			a.log.Info("a user of another server wasn't invited", "room", m.RoomID, "user", m.Target, "err", err)
+		if err := a.invite(ctx, m); err != nil {
+			a.log.Info("a user wasn't invited to a new room", "room", m.RoomID, "user", m.Target, "err", err)
 		}
 	}
 }

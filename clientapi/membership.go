@@ -3,7 +3,9 @@ package clientapi
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 
 	"hearth/internal/httpapi"
 	"hearth/internal/userid"
@@ -93,11 +95,17 @@ func (a *API) postInvite(r *http.Request, u *httpapi.Requester) (any, error) {
 	if membership == "join" {
 		return nil, httpapi.Forbidden("%s is in the room already", body.UserID)
 	}
-	if userid.Domain(body.UserID) != a.serverName {
-		return nil, a.inviteRemote(r.Context(), roomserver.MembershipRequest{
-			RoomID: httpapi.Var(r, "roomId"), Sender: u.UserID, Target: body.UserID, Membership: "invite", Reason: body.Reason})
+	return nil, a.invite(r.Context(), roomserver.MembershipRequest{
+		RoomID: httpapi.Var(r, "roomId"), Sender: u.UserID, Target: body.UserID, Membership: "invite", Reason: body.Reason})
+}
+
+// invite invites a user of this server or another.
+func (a *API) invite(ctx context.Context, m roomserver.MembershipRequest) error {
+	if userid.Domain(m.Target) != a.serverName {
+		return a.inviteRemote(ctx, m)
 	}
-	return nil, a.setMembership(r, u.UserID, body.UserID, "invite", body.Reason)
+	_, err := a.rooms.SetMembership(ctx, m)
+	return err
 }
 
 // postJoin answers POST /_matrix/client/v3/join/{roomIdOrAlias} and POST
@@ -133,19 +141,52 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 	if err != nil {
 		return nil, err
 	}
-	remote, err := a.rooms.Remote(r.Context(), roomID)
-	if err == nil && remote && u.Guest {
-		return nil, httpapi.GuestForbidden("Guests can't join rooms that nobody of this server is in")
+	if err := a.enterVia(r, m, append(via, servers...)); err != nil {
+		return nil, err
 	}
-	if err == nil && remote && a.o.Federation != nil {
-		err = a.enterRemote(r, m, append(via, servers...))
-	} else if err == nil {
-		_, err = a.rooms.SetMembership(r.Context(), m)
-	}
-	if err == nil && membership == "join" && !joined {
+	if membership == "join" && !joined {
 		a.carryOver(r.Context(), roomID, u.UserID)
 	}
-	return map[string]string{"room_id": roomID}, err
+	return map[string]string{"room_id": roomID}, nil
+}
+
+// enterVia changes the user's own membership here, or by way of another server where this
+// one isn't in the room or can't tell whether its rules let the user in.
+func (a *API) enterVia(r *http.Request, m roomserver.MembershipRequest, via []string) error {
+	remote, err := a.rooms.Remote(r.Context(), m.RoomID)
+	if err != nil {
+		return err
+	}
+	if remote && m.Guest {
+		return httpapi.GuestForbidden("Guests can't join rooms that nobody of this server is in")
+	}
+	if remote && a.o.Federation != nil {
+		return a.enterRemote(r, m, via)
+	}
+	_, err = a.rooms.SetMembership(r.Context(), m)
+	if code := httpapi.CodeOf(err); code != "M_UNABLE_TO_AUTHORISE_JOIN" && code != "M_UNABLE_TO_GRANT_JOIN" {
+		return err
+	}
+	others, listErr := a.otherServers(r, m.RoomID)
+	if listErr != nil {
+		return listErr
+	}
+	if a.o.Federation == nil || m.Guest || len(others) == 0 {
+		return httpapi.Forbidden("The room's join rules don't let you in, as far as this server can tell")
+	}
+	return a.enterRemote(r, m, append(via, others...))
+}
+
+// otherServers are those in the room, the ones with the most members first.
+func (a *API) otherServers(r *http.Request, roomID string) ([]string, error) {
+	v, err := a.rooms.View(r.Context(), roomID)
+	if err != nil {
+		return nil, err
+	}
+	joined := a.rooms.JoinedServers(v)
+	list := slices.Sorted(maps.Keys(joined))
+	slices.SortStableFunc(list, func(x, y string) int { return joined[y] - joined[x] })
+	return slices.DeleteFunc(list, func(server string) bool { return server == a.serverName }), nil
 }
 
 // enterBody reads the body of a join or knock: the reason, and what else the client wants
@@ -213,15 +254,21 @@ func (a *API) postLeave(r *http.Request, u *httpapi.Requester) (any, error) {
 	} else if m == "leave" {
 		return nil, nil
 	}
-	remote, err := a.rooms.Remote(r.Context(), v.Room.ID)
+	return nil, a.leave(r, roomserver.MembershipRequest{
+		RoomID: v.Room.ID, Sender: u.UserID, Target: u.UserID, Membership: "leave", Reason: body.Reason})
+}
+
+// leave takes a user out of a room.
+func (a *API) leave(r *http.Request, m roomserver.MembershipRequest) error {
+	remote, err := a.rooms.Remote(r.Context(), m.RoomID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if remote {
-		return nil, a.leaveRemote(r, roomserver.MembershipRequest{
-			RoomID: v.Room.ID, Sender: u.UserID, Target: u.UserID, Membership: "leave", Reason: body.Reason})
+		return a.leaveRemote(r, m)
 	}
-	return nil, a.setMembership(r, u.UserID, u.UserID, "leave", body.Reason)
+	_, err = a.rooms.SetMembership(r.Context(), m)
+	return err
 }
 
 // postForget answers POST /_matrix/client/v3/rooms/{roomId}/forget.

@@ -16,7 +16,7 @@ import (
 // roomRoutes are those of rooms; what is asked for most comes first.
 func (a *API) roomRoutes() []httpapi.Route {
 	return slices.Concat(a.sendRoutes(), a.stateRoutes(), a.historyRoutes(), a.memberRoutes(), a.membershipRoutes(),
-		a.createRoomRoutes(), a.upgradeRoutes(), a.aliasRoutes(), a.directoryRoutes())
+		a.createRoomRoutes(), a.upgradeRoutes(), a.reportRoutes(), a.aliasRoutes(), a.directoryRoutes())
 }
 
 // view returns the room in the request's path. A room that this server doesn't

@@ -83,6 +83,9 @@ func (a *API) putState(r *http.Request, u *httpapi.Requester) (any, error) {
 	if u.Guest && eventType == "m.room.member" && gjson.GetBytes(content, "membership").Str != "leave" {
 		return nil, httpapi.GuestForbidden("Guests join rooms by /join, and change no other membership")
 	}
+	if eventType == "m.room.member" {
+		return a.putMember(r, u, stateKey, content)
+	}
 	if eventType == "m.room.canonical_alias" && stateKey == "" {
 		if err := a.checkCanonicalAlias(r, roomID, gjson.ParseBytes(content)); err != nil {
 			return nil, err

@@ -67,19 +67,8 @@ func (a *API) inviteCreators(r *http.Request, roomID, by string) error {
 	if err != nil {
 		return err
 	}
-	var others []string
-	m := roomserver.MembershipRequest{RoomID: roomID, Sender: by, Membership: "invite"}
-	for _, m.Target = range powers.Creators() {
-		if m.Target == by {
-			continue
-		}
-		if userid.Domain(m.Target) != a.serverName {
-			others = append(others, m.Target)
-		} else if _, err := a.rooms.SetMembership(r.Context(), m); err != nil {
-			a.log.Info("a room's creator wasn't invited", "room", roomID, "user", m.Target, "err", err)
-		}
-	}
-	a.inviteOthers(r, m, others, false)
+	others := slices.DeleteFunc(slices.Clone(powers.Creators()), func(id string) bool { return id == by })
+	a.inviteOthers(r, roomserver.MembershipRequest{RoomID: roomID, Sender: by, Membership: "invite"}, others, false)
 	return nil
 }
 

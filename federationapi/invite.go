@@ -70,6 +70,9 @@ func (a *API) invited(r *http.Request, origin string, i *invitation) (any, error
 	if err != nil {
 		return nil, err
 	}
+	if err := a.rooms.TakesInvites(ctx, *pdu.StateKey()); err != nil {
+		return nil, err
+	}
 	pdu = a.rooms.CoSign(pdu)
 	remote, err := a.rooms.Remote(ctx, pdu.RoomID().String())
 	if err != nil {

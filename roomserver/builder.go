@@ -10,6 +10,7 @@ import (
 
 	"hearth/internal/canonicaljson"
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -140,9 +141,11 @@ func entryOf(e *storage.Event) storage.StateEntry {
 
 // addMembership has a member event, the given piece of state, be the user's newest.
 func (b *builder) addMembership(e *storage.Event, entry storage.StateEntry) {
+	left := entry.Membership == "leave" || entry.Membership == "ban"
 	b.change.Memberships = append(b.change.Memberships, storage.Membership{
 		RoomNID: e.RoomNID, RoomID: b.head.row.ID, UserID: *e.StateKey, Sender: e.Sender,
 		Membership: entry.Membership, EventNID: e.NID,
+		Forgotten: left && b.s.o.ForgetOnLeave && userid.IsLocal(*e.StateKey, b.s.o.ServerName),
 	})
 }
 

@@ -116,6 +116,11 @@ func (s *Server) firstEvents(ctx context.Context, r *CreateRoomRequest, v gomatr
 			events = append(events, e)
 		}
 	}
+	for _, e := range r.InitialState {
+		if e.Type == "m.room.member" {
+			return nil, httpapi.InvalidParam("initial_state can't have memberships: name who is to be invited in invite")
+		}
+	}
 	events = append(events, r.InitialState...)
 	if r.Name != "" {
 		events = append(events, InitialEvent{"m.room.name", &empty, map[string]any{"name": r.Name}})
@@ -147,6 +152,11 @@ func (s *Server) addInvites(ctx context.Context, r *CreateRoomRequest, events []
 	for _, u := range r.Invite {
 		if userid.Domain(u) != s.o.ServerName {
 			return nil, httpapi.Forbidden("Users of other servers can only be invited once the room is there")
+		}
+		if err := s.TakesInvites(ctx, u); httpapi.CodeOf(err) == "M_INVITE_BLOCKED" {
+			continue // the room is made without them
+		} else if err != nil {
+			return nil, err
 		}
 		extra := map[string]any{}
 		if r.IsDirect {

@@ -23,7 +23,8 @@ type MembershipRequest struct {
 	Reason     string
 	// Guest marks a target who may join only where guests may.
 	Guest bool
-	// Content holds further members of the event's content.
+	// Content holds further members of the event's content. A name and a picture count
+	// only if they are the sender's own.
 	Content map[string]any
 }
 
@@ -54,7 +55,8 @@ func membershipOf(e *storage.Event) string {
 
 // SetMembership changes a user's membership of a room and returns the event that
 // does, which may be an older one that says the same. Errors are *httpapi.Error:
-// M_FORBIDDEN where the room doesn't allow it, M_NOT_FOUND for an unknown room.
+// M_FORBIDDEN where the room doesn't allow it, M_INVITE_BLOCKED, M_NOT_FOUND for an
+// unknown room.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#room-membership
 func (s *Server) SetMembership(ctx context.Context, r MembershipRequest) (string, error) {
@@ -63,6 +65,11 @@ func (s *Server) SetMembership(ctx context.Context, r MembershipRequest) (string
 	}
 	if userid.Domain(r.Target) != s.o.ServerName && r.Membership == "invite" {
 		return "", httpapi.Forbidden("Users of other servers are invited by theirs")
+	}
+	if r.Membership == "invite" {
+		if err := s.TakesInvites(ctx, r.Target); err != nil {
+			return "", err
+		}
 	}
 	content, err := s.memberContent(ctx, r)
 	if err != nil {
@@ -87,6 +94,11 @@ func (s *Server) SetMembership(ctx context.Context, r MembershipRequest) (string
 // where that is the target's own server's to tell.
 func (s *Server) memberContent(ctx context.Context, r MembershipRequest) (map[string]any, error) {
 	content := r.content()
+	delete(content, authorisedVia) // never the client's to say
+	if r.Sender != r.Target {
+		delete(content, "displayname")
+		delete(content, "avatar_url")
+	}
 	if s.o.Profile == nil || userid.Domain(r.Target) != s.o.ServerName || r.Membership == "leave" || r.Membership == "ban" {
 		return content, nil
 	}
@@ -94,11 +106,11 @@ func (s *Server) memberContent(ctx context.Context, r MembershipRequest) (map[st
 	if err != nil {
 		return nil, fmt.Errorf("reading a profile: %w", err)
 	}
-	if name != "" {
-		content["displayname"] = name
-	}
-	if avatar != "" {
-		content["avatar_url"] = avatar
+	for field, value := range map[string]string{"displayname": name, "avatar_url": avatar} {
+		// Users may be called otherwise in a room than elsewhere.
+		if _, given := content[field]; !given && value != "" {
+			content[field] = value
+		}
 	}
 	return content, nil
 }
@@ -113,8 +125,8 @@ func (b *builder) setMembership(r MembershipRequest, content map[string]any) (*s
 			return nil, err
 		}
 	}
-	if r.Membership == "join" && current.Membership != "join" {
-		if err := b.authoriseRestricted(r.Target, current.Membership, content); err != nil {
+	if r.Membership == "join" {
+		if err := b.authoriseRestricted(r.Target, content); err != nil {
 			return nil, err
 		}
 	}
@@ -145,55 +157,6 @@ func (b *builder) authoriseGuest() error {
 		return httpapi.GuestForbidden("Guests may not join this room")
 	}
 	return nil
-}
-
-// authoriseRestricted names the local user on whose power a join under restricted
-// join rules rests, if the joining user is in one of the rooms that the rules name.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#restricted-rooms
-func (b *builder) authoriseRestricted(userID, membership string, content map[string]any) error {
-	if membership == "invite" {
-		return nil
-	}
-	pdu, err := b.statePDU(storage.StateTuple{Type: "m.room.join_rules"})
-	if err != nil || pdu == nil {
-		return err
-	}
-	rule := gjson.GetBytes(pdu.Content(), "join_rule").Str
-	if rule != "restricted" && rule != "knock_restricted" {
-		return nil
-	}
-	allowed := false
-	for _, a := range gjson.GetBytes(pdu.Content(), "allow").Array() {
-		if a.Get("type").Str != "m.room_membership" {
-			continue
-		}
-		if v, err := b.s.View(b.ctx, a.Get("room_id").Str); err == nil && v.Membership(userID) == "join" {
-			allowed = true
-			break
-		}
-	}
-	if !allowed {
-		return httpapi.Forbidden("You aren't in any of the rooms whose members may join this one")
-	}
-	if via := b.inviter(); via != "" {
-		content["join_authorised_via_users_server"] = via
-	}
-	return nil
-}
-
-// inviter returns a joined local user with the power to invite, "" if there is
-// none.
-func (b *builder) inviter() string {
-	p := b.powerLevels()
-	level := p.Action("invite")
-	for it := b.head.state.Iterator(); !it.Done(); {
-		t, e, _ := it.Next()
-		if t.Type == "m.room.member" && e.Membership == "join" && userid.Domain(t.StateKey) == b.s.o.ServerName && p.Of(t.StateKey) >= level {
-			return t.StateKey
-		}
-	}
-	return ""
 }
 
 // UpdateProfile sends the user's new profile to every room the user has joined.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/matrix-org/gomatrixserverlib"
@@ -91,6 +92,16 @@ func (p PowerLevels) Of(userID string) int64 {
 // Creators are those who made the room: from room version 12 on who stands above all
 // levels, before that who did while there were none.
 func (p PowerLevels) Creators() []string { return p.creators }
+
+// named are the users of whom the room says what power they have.
+func (p PowerLevels) named() []string {
+	list := slices.Clone(p.creators)
+	p.content.Get("users").ForEach(func(k, _ gjson.Result) bool {
+		list = append(list, k.Str)
+		return true
+	})
+	return list
+}
 
 // Action is the level for ban, kick, redact (50 by default) or invite (0).
 func (p PowerLevels) Action(name string) int64 {

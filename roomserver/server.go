@@ -27,6 +27,8 @@ type Options struct {
 	PrivateKey ed25519.PrivateKey
 	// DefaultRoomVersion is used for new rooms that name none; "" is "12".
 	DefaultRoomVersion string
+	// ForgetOnLeave has users forget a room when they leave it or are made to.
+	ForgetOnLeave bool
 	// CacheBytes bounds what rooms and events take in memory.
 	CacheBytes int64
 	// Profile returns what a local user's membership events say of them.
@@ -80,6 +82,9 @@ func New(o Options) *Server {
 
 // ServerName is the name of this homeserver.
 func (s *Server) ServerName() string { return s.o.ServerName }
+
+// ForgetsOnLeave is whether users forget a room when they leave it or are made to.
+func (s *Server) ForgetsOnLeave() bool { return s.o.ForgetOnLeave }
 
 // DefaultRoomVersion is the version of new rooms that name none.
 func (s *Server) DefaultRoomVersion() string { return s.o.DefaultRoomVersion }

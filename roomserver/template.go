@@ -9,7 +9,6 @@ import (
 	"github.com/matrix-org/gomatrixserverlib"
 
 	"hearth/internal/httpapi"
-	"hearth/storage"
 )
 
 // MembershipTemplate returns a membership event for a user of another server to
@@ -28,11 +27,8 @@ func (s *Server) MembershipTemplate(ctx context.Context, r MembershipRequest) (v
 func (b *builder) membershipTemplate(r MembershipRequest) (*gomatrixserverlib.ProtoEvent, error) {
 	content := r.content()
 	if r.Membership == "join" {
-		current, _ := b.head.state.Get(storage.StateTuple{Type: "m.room.member", StateKey: r.Target})
-		if current.Membership != "join" {
-			if err := b.authoriseRestricted(r.Target, current.Membership, content); err != nil {
-				return nil, err
-			}
+		if err := b.authoriseRestricted(r.Target, content); err != nil {
+			return nil, err
 		}
 	}
 	raw, err := json.Marshal(content)

@@ -164,8 +164,9 @@ func (w *batchWriter) writeMemberships(ctx context.Context, changes []*RoomChang
 		return nil
 	}
 	var room, event, position intArray
-	var user, membership, sender textArray
+	var user, membership, sender, forgotten textArray
 	for _, m := range last {
+		forgotten.add(pgBool(m.Forgotten))
 		room.add(m.RoomNID)
 		event.add(m.EventNID)
 		position.add(m.Position)
@@ -174,11 +175,11 @@ func (w *batchWriter) writeMemberships(ctx context.Context, changes []*RoomChang
 		sender.add(m.Sender)
 	}
 	return w.exec(ctx, "writing memberships", `
-		INSERT INTO memberships (room_nid, event_nid, position, user_id, membership, sender)
-		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[])
+		INSERT INTO memberships (room_nid, event_nid, position, user_id, membership, sender, forgotten)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::boolean[])
 		ON CONFLICT (room_nid, user_id) DO UPDATE SET event_nid = excluded.event_nid, position = excluded.position,
-			forgotten = false, membership = excluded.membership, sender = excluded.sender`,
-		&room, &event, &position, &user, &membership, &sender)
+			forgotten = excluded.forgotten, membership = excluded.membership, sender = excluded.sender`,
+		&room, &event, &position, &user, &membership, &sender, &forgotten)
 }
 
 func (w *batchWriter) writeRedactions(ctx context.Context, changes []*RoomChange) error {

@@ -82,8 +82,7 @@ func (q *request) shoot(m *moment) (missing []*room) {
 			continue
 		}
 		if membership.Membership != "join" {
-			unwanted := membership.Membership == "invite" && q.ignored[membership.Sender]
-			if !unwanted && (membership.Position > since || q.initial || q.fullState) {
+			if !q.u.unwanted(membership) && (membership.Position > since || q.initial || q.fullState) {
 				m.others = append(m.others, membership)
 			}
 			continue

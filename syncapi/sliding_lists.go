@@ -105,14 +105,15 @@ func (q *slide) survey(s *selection) (missing []int64) {
 
 // mayShow reports whether the room is any of the user's business: they are in it, are
 // asked to come or ask to, or were made to go. One that they left by themselves is
-// mentioned once to who knew it, and otherwise shown when it is asked for by name.
+// mentioned once to who knew it, and otherwise shown when it is asked for by name. The
+// hub's lock is held.
 func (q *slide) mayShow(c *candidate) bool {
 	m := &c.membership
 	switch {
 	case m.Forgotten:
 		return false
 	case m.Membership == "invite":
-		return !q.ignored[m.Sender]
+		return !q.u.unwanted(*m)
 	case m.Membership == "leave" && m.Sender == m.UserID && (c.told == nil || c.told.upTo >= m.Position):
 		c.bare = true
 		return q.params.subscriptions[m.RoomID] != nil

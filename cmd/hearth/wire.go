@@ -80,7 +80,7 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *se
 	}
 	rooms := roomserver.New(roomserver.Options{
 		DB: db, ServerName: cfg.ServerName, KeyID: key.ID, PrivateKey: key.Private,
-		DefaultRoomVersion: cfg.DefaultRoom, CacheBytes: int64(cfg.Cache.Budget) / 2,
+		DefaultRoomVersion: cfg.DefaultRoom, ForgetOnLeave: cfg.Rooms.ForgetOnLeave, CacheBytes: int64(cfg.Cache.Budget) / 2,
 		Profile: db.ProfileNames, Verdicts: s.pushRules.Verdicts, Logger: log,
 	})
 	return s, s.addAPIs(ctx, cfg, db, rooms, hasher, key)

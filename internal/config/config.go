@@ -18,6 +18,7 @@ type Config struct {
 	PublicBaseURL string        `yaml:"public_base_url" doc:"What /.well-known/matrix/client announces: the URL under which clients reach this\nserver, such as https://matrix.example.org. Empty: nothing is announced."`
 	DefaultRoom   string        `yaml:"default_room_version" doc:"The version of new rooms that ask for none: \"1\" to \"12\"."`
 	Registration  Registration  `doc:"Who may make an account. Off unless enabled."`
+	Rooms         Rooms         `doc:"Rooms."`
 	Passwords     Passwords     `doc:"What passwords are like and how they are kept."`
 	AccessTokens  AccessTokens  `yaml:"access_tokens" doc:"How long sessions live."`
 	RateLimits    RateLimits    `yaml:"rate_limits" doc:"How often each user (before login: each address) may do things. What is over the\nlimit is answered with M_LIMIT_EXCEEDED."`
