@@ -60,6 +60,8 @@ type Options struct {
 	// OnProfileChange, if set, is called after a user's display name or avatar was
 	// set, to update those membership events that show another.
 	OnProfileChange func(ctx context.Context, userID string) error
+	// PresenceEnabled is whether people see who is online.
+	PresenceEnabled bool
 	// People is the user directory.
 	People *search.People
 	// Search finds what was said; nil if the search is turned off.

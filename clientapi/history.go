@@ -230,8 +230,13 @@ func (h *history) visibleEvent(r *http.Request) (*storage.Event, error) {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid
 func (a *API) getEvent(r *http.Request, u *httpapi.Requester) (any, error) {
+	return a.oneEvent(r, u, httpapi.Var(r, "roomId"))
+}
+
+// oneEvent answers with the event in the path, of a room.
+func (a *API) oneEvent(r *http.Request, u *httpapi.Requester, roomID string) (any, error) {
 	noEvent := httpapi.NotFound("There is no such event")
-	v, err := a.rooms.View(r.Context(), httpapi.Var(r, "roomId"))
+	v, err := a.rooms.View(r.Context(), roomID)
 	if errors.Is(err, roomserver.ErrUnknownRoom) {
 		return nil, noEvent
 	}

@@ -137,3 +137,19 @@ func (db *DB) StateHistory(ctx context.Context, room int64, t StateTuple) ([]*Ev
 	}
 	return events, nil
 }
+
+// EventsAfter returns up to limit events of the rooms' timelines after one position and
+// up to another, oldest first.
+func (db *DB) EventsAfter(ctx context.Context, rooms []int64, after, upTo Position, limit int) ([]*Event, error) {
+	rows, err := db.query(ctx, `SELECT`+eventColumns+`
+		FROM unnest($1::bigint[]) AS wanted (nid) JOIN rooms r ON r.nid = wanted.nid AND r.latest_position > $2
+		CROSS JOIN LATERAL (SELECT * FROM events
+			WHERE room_nid = wanted.nid AND position > $2 AND position <= $3 AND sub = 0 AND flags & 6 = 0
+			ORDER BY position LIMIT $4) AS e
+		ORDER BY e.position LIMIT $4`, nids(rooms), after, upTo, limit)
+	events, err := collect(rows, err, scanEvent)
+	if err != nil {
+		return nil, fmt.Errorf("reading what is new in %d rooms: %w", len(rooms), err)
+	}
+	return events, nil
+}

@@ -72,3 +72,19 @@ func (db *DB) RecentPresence(ctx context.Context) ([]Presence, error) {
 	}
 	return list, nil
 }
+
+// PresenceAround returns the newest presence of up to limit users who are in a room with
+// the user.
+func (db *DB) PresenceAround(ctx context.Context, userID string, limit int) ([]Presence, error) {
+	rows, err := db.query(ctx, `SELECT user_id, position, last_active_ts, state, status_msg FROM presence p
+		WHERE EXISTS (SELECT FROM memberships m JOIN memberships mine ON mine.room_nid = m.room_nid AND mine.user_id = $1
+			WHERE m.user_id = p.user_id AND m.membership = 'join' AND mine.membership = 'join')
+		ORDER BY position DESC LIMIT $2`, userID, limit)
+	list, err := collect(rows, err, func(r *sql.Rows) (p Presence, err error) {
+		return p, r.Scan(&p.UserID, &p.Position, &p.LastActiveTS, &p.State, &p.StatusMsg)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading presence: %w", err)
+	}
+	return list, nil
+}

@@ -87,6 +87,7 @@ func (a *API) Register(s *httpapi.Server) {
 		{Method: "POST", Path: "/sync", Handle: a.postUnstableSync}})
 	s.Register([]string{"/_matrix/client/v3", "/_matrix/client/r0"}, []httpapi.Route{
 		{Method: "GET", Path: "/sync", Handle: a.getSync},
+		{Method: "GET", Path: "/events", Handle: a.getEvents},
 		{Method: "GET", Path: "/keys/changes", Handle: a.getKeyChanges},
 		{Method: "PUT", Path: "/rooms/{roomId}/typing/{userId}", Handle: a.putTyping},
 		{Method: "POST", Path: "/rooms/{roomId}/receipt/{receiptType}/{eventId}", Handle: a.postReceipt},

@@ -53,6 +53,7 @@ func (h *hub) followRoom(c *storage.RoomChange) {
 	for _, m := range c.Memberships {
 		h.followMembership(m)
 	}
+	h.wakePeekers(c.Room.NID)
 	r := h.rooms[c.Room.NID]
 	if r == nil {
 		return

@@ -81,12 +81,8 @@ func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, er
 			return nil, httpapi.InvalidParam("since is no token of this server's")
 		}
 	}
-	if text := v.Get("timeout"); text != "" {
-		ms, err := strconv.ParseInt(text, 10, 64)
-		if err != nil || ms < 0 {
-			return nil, httpapi.InvalidParam("timeout must be a number of milliseconds")
-		}
-		q.timeout = min(time.Duration(min(ms, int64(maxTimeout/time.Millisecond)))*time.Millisecond, maxTimeout)
+	if q.timeout, err = timeoutOf(v); err != nil {
+		return nil, err
 	}
 	switch v.Get("set_presence") {
 	case "", "online", "offline", "unavailable":
@@ -95,6 +91,19 @@ func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, er
 	}
 	q.filter, err = a.filter(r.Context(), requester.UserID, v.Get("filter"))
 	return q, err
+}
+
+// timeoutOf reads for how long a client wants its request to wait.
+func timeoutOf(v url.Values) (time.Duration, error) {
+	text := v.Get("timeout")
+	if text == "" {
+		return 0, nil
+	}
+	ms, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return 0, httpapi.InvalidParam("timeout must be a number of milliseconds")
+	}
+	return timeoutParam(ms)
 }
 
 // parseStateAfter reads whether the client wants the state as of the timeline's end, by the
@@ -206,7 +215,7 @@ func (q *request) answer(r *http.Request) (_ any, err error) {
 		if mayPark {
 			pause = min(left, parkAfter)
 		}
-		closing, err := q.pause(r.Context(), w, pause)
+		closing, err := q.api.pause(r.Context(), w, pause)
 		if err != nil {
 			return nil, err
 		}
@@ -217,13 +226,13 @@ func (q *request) answer(r *http.Request) (_ any, err error) {
 }
 
 // pause waits until the request is woken, but no longer than d.
-func (q *request) pause(ctx context.Context, w *waiter, d time.Duration) (closing bool, err error) {
+func (a *API) pause(ctx context.Context, w *waiter, d time.Duration) (closing bool, err error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-w.woken:
 	case <-timer.C:
-	case <-q.api.closing:
+	case <-a.closing:
 		return true, nil
 	case <-ctx.Done():
 		return false, ctx.Err()

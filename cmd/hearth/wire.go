@@ -112,7 +112,7 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	}
 	client := clientapi.New(clientapi.Options{
 		Search: index,
-		People: people,
+		People: people, PresenceEnabled: cfg.Presence.Enabled,
 		Mailer: mailer, EmailRequired: cfg.Registration.RequireEmail, ClientURLs: cfg.ClientURLs,
 		PushRules: s.pushRules, Pushers: pushers,
 		Federation: others,

@@ -15,6 +15,37 @@ func (h *hall) checkFound(t *testing.T, p *person) {
 	h.checkDescription(t, p)
 	h.checkTimes(t, p)
 	h.checkSearch(t, p)
+	h.checkInitialSync(t, p)
+}
+
+// checkInitialSync: what clients asked before there was /sync.
+func (h *hall) checkInitialSync(t *testing.T, p *person) {
+	t.Helper()
+	for _, word := range words {
+		if !slices.Contains(h.visible(p), word) {
+			p.user.refused(t, http.StatusNotFound, "M_NOT_FOUND", "GET", clientV3+"/events/"+url.PathEscape(h.events[word]), nil)
+		} else if !h.closed(p) {
+			p.user.ok(t, "GET", clientV3+"/events/"+url.PathEscape(h.events[word]), nil)
+		}
+	}
+	for _, path := range []string{inRoom(h.id, "initialSync?limit=100"), clientV3 + "/events?room_id=" + url.QueryEscape(h.id) + "&from=" + p.since} {
+		live := path[:len(clientV3)+7] == clientV3+"/events"
+		if h.closed(p) || live && p.away && h.visibility != "world_readable" {
+			p.user.refused(t, http.StatusForbidden, "M_FORBIDDEN", "GET", path, nil)
+			continue
+		}
+		answer := p.user.ok(t, "GET", path, nil)
+		if live {
+			h.checkWords(t, p, "/events", answer.Get("chunk").Array())
+		} else {
+			h.checkWords(t, p, "/initialSync", answer.Get("messages.chunk").Array())
+		}
+	}
+	for _, room := range p.user.ok(t, "GET", clientV3+"/initialSync?archived=true&limit=100", nil).Get("rooms").Array() {
+		if room.Get("room_id").String() == h.id && room.Get("membership").String() != "invite" {
+			h.checkWords(t, p, "/initialSync of all rooms", room.Get("messages.chunk").Array())
+		}
+	}
 }
 
 // checkSearch: each word is found by who sees it and is or was in the room.
