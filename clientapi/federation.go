@@ -30,6 +30,9 @@ type Federation struct {
 	ResolveAlias func(ctx context.Context, alias string) (roomID string, servers []string, err error)
 	// PublicRooms reads another server's directory.
 	PublicRooms func(ctx context.Context, server string, q *publicrooms.Query) (*publicrooms.Page, error)
+	// Profile returns the profile of a user of another server. allow is called first if that
+	// server has to be asked.
+	Profile func(ctx context.Context, userID string, allow func() error) (map[string]json.RawMessage, error)
 	// QueryKeys returns the keys of users of other servers, and which servers couldn't be
 	// asked.
 	QueryKeys func(ctx context.Context, users []string, timeout time.Duration) (*devicekeys.Keys, map[string]any, error)

@@ -40,6 +40,10 @@ func (a *API) profileOf(r *http.Request) (map[string]json.RawMessage, error) {
 	if _, _, ok := userid.Split(userID); !ok {
 		return nil, httpapi.InvalidParam("This is not a user id")
 	}
+	if a.o.Federation != nil && !userid.IsLocal(userID, a.serverName) {
+		// Anybody may ask: nobody can make this server ask others without end.
+		return a.o.Federation.Profile(r.Context(), userID, func() error { return httpapi.Charge(r, nil, httpapi.RateExpensive) })
+	}
 	profile, err := a.db.GetProfile(r.Context(), userID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, httpapi.NotFound("There is no profile of this user")

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 
 	"hearth/federationapi/client"
@@ -49,6 +50,8 @@ type API struct {
 	limiter    *httpapi.Limiter // nil doesn't limit
 	sender     *sender
 	lists      *deviceLists
+	profiles   *otter.Cache[string, remoteProfile]
+	asking     singleflight.Group // for profiles
 	joining    joining
 	joins      chan struct{} // holds one for each room that is being handed over
 	spaces     *spaces
@@ -63,7 +66,7 @@ func New(o Options) *API {
 		o.Logger = slog.Default()
 	}
 	a := &API{o: o, db: o.DB, rooms: o.Rooms, client: o.Client, log: o.Logger, serverName: o.Rooms.ServerName()}
-	a.sender, a.spaces, a.lists = newSender(a), newSpaces(), newDeviceLists()
+	a.sender, a.spaces, a.lists, a.profiles = newSender(a), newSpaces(), newDeviceLists(), newProfileCache()
 	a.joins = make(chan struct{}, maxJoins)
 	a.backfills = make(chan struct{}, maxBackfills)
 	if o.RateLimit.Burst > 0 {
@@ -79,6 +82,7 @@ func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/federation/v1"}, a.mediaRoutes())
 	s.Register([]string{"/_matrix/federation/v2"}, slices.Concat(a.membershipRoutes(2), a.inviteRoutes(2)))
 	s.Register([]string{"/_matrix/key/v2"}, a.keyRoutes())
+	s.Register([]string{"/_synapse/admin/v1/federation"}, a.adminRoutes())
 	s.Register([]string{""}, a.wellKnownRoutes())
 }
 

@@ -58,7 +58,7 @@ func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *stor
 	f.Register(api)
 	s.federation = f
 	*users = clientapi.Federation{Join: f.Join, Leave: f.Leave, Invite: f.Invite, ResolveAlias: f.ResolveAlias, AskSpace: f.AskSpace, PublicRooms: f.PublicRooms,
-		QueryKeys: f.QueryKeys, ClaimKeys: f.ClaimKeys}
+		Profile: f.Profile, QueryKeys: f.QueryKeys, ClaimKeys: f.ClaimKeys}
 	users.Backfill = f.Backfill
 	s.closers = append(s.closers, func() error { f.StopSending(); return nil })
 	return f.StartSending(ctx)
