@@ -93,6 +93,7 @@ func New(opts Options) (*API, error) {
 	a.running.Go(func() { a.makeRoomRegularly(ctx) })
 	a.running.Go(func() { a.recordAccesses(ctx) })
 	a.running.Go(func() { a.followMentionsRegularly(ctx) })
+	a.running.Go(func() { a.thumbnails.makeEarly(ctx, a.log) })
 	return a, nil
 }
 

@@ -32,9 +32,13 @@ func TestBucket(t *testing.T) {
 	content := bytes.Repeat([]byte("0123456789"), 100_000)
 	path := w.upload(content, "text/plain", "")
 	large := w.upload(make([]byte, 20<<20), "", "") // in more than one part
-	image := w.upload(picture(t, "png", 600, 300), "image/png", "")
 	if w.files("tmp") != 0 || w.files("") != 0 {
 		t.Errorf("%d files are on the disk", w.files(""))
+	}
+	image := w.upload(picture(t, "png", 600, 300), "image/png", "")
+	w.settle()
+	if w.files("thumbnails") != 3 || w.files("") != 3 {
+		t.Errorf("%d files are on the disk, %d thumbnails", w.files(""), w.files("thumbnails"))
 	}
 	check := func() {
 		t.Helper()

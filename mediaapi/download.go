@@ -34,8 +34,13 @@ func (a *API) download(r *http.Request, origin string) (*served, error) {
 	if err != nil {
 		return nil, gone(err)
 	}
+	inline, err := mayShow(m.ContentType, f)
+	if err != nil {
+		f.Close()
+		return nil, gone(err)
+	}
 	a.accesses.add(m)
-	return &served{file: f, contentType: m.ContentType, filename: m.Filename, etag: hash.String()}, nil
+	return &served{file: f, contentType: m.ContentType, inline: inline, filename: m.Filename, etag: hash.String()}, nil
 }
 
 // gone is what is answered for a file that was deleted since its media was found.

@@ -45,20 +45,23 @@ func (s *served) parts() (*httpapi.Reply, error) {
 	}
 	boundary := rand.Text()
 	head := fmt.Sprintf("--%[1]s\r\nContent-Type: application/json\r\n\r\n{}\r\n--%[1]s\r\nContent-Type: %[2]s\r\nContent-Disposition: %[3]s\r\n\r\n",
-		boundary, s.contentType, disposition(s.contentType, s.filename))
+		boundary, s.contentType, s.disposition())
 	tail := "\r\n--" + boundary + "--\r\n"
 	h := http.Header{}
 	h.Set("Content-Type", "multipart/mixed; boundary="+boundary)
 	h.Set("Content-Length", strconv.FormatInt(int64(len(head)+len(tail))+size, 10))
 	return &httpapi.Reply{Header: h, Status: http.StatusOK, Write: func(w http.ResponseWriter) error {
 		defer s.file.Close()
-		if _, err := io.WriteString(w, head); err != nil {
+		m := newMovingAnswer(w)
+		if _, err := io.WriteString(m, head); err != nil {
 			return err
 		}
-		if _, err := io.Copy(w, io.LimitReader(s.file, size)); err != nil {
+		if _, err := io.CopyN(m, s.file, size); err != nil {
 			return err
 		}
-		_, err := io.WriteString(w, tail)
-		return err
+		if _, err := io.WriteString(m, tail); err != nil {
+			return err
+		}
+		return m.finish()
 	}}, nil
 }

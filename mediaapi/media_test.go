@@ -131,8 +131,8 @@ func TestContentTypes(t *testing.T) {
 	w := newWorld(t, 1<<20)
 	page := []byte("<html><script>alert(1)</script>")
 	for claimed, want := range map[string][2]string{
-		"image/png":                             {"image/png", "inline"}, // and shown as a broken image
-		"Text/Plain; charset=utf8":              {"Text/Plain; charset=utf8", "inline"},
+		"image/png":                             {"image/png", "attachment"},
+		"Text/Plain; charset=utf8":              {"Text/Plain; charset=utf8", "attachment"},
 		"text/html":                             {"text/html", "attachment"},
 		"TEXT/HTML":                             {"TEXT/HTML", "attachment"},
 		"image/svg+xml":                         {"image/svg+xml", "attachment"},
@@ -149,6 +149,50 @@ func TestContentTypes(t *testing.T) {
 		a := w.expect(w.get(downloads+w.upload(page, claimed, "")), 200, "")
 		if a.header.Get("Content-Type") != want[0] || a.header.Get("Content-Disposition") != want[1] || a.header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%q is served as %v", claimed, a.header)
+		}
+	}
+}
+
+// TestInline: what is displayed must be what it is said to be.
+func TestInline(t *testing.T) {
+	w := newWorld(t, 1<<20)
+	avif, flac := "\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1", "fLaC\x00\x00\x00\x22\x10\x00\x10\x00"
+	for _, c := range []struct {
+		claimed, content string
+		inline           bool
+	}{
+		{"image/png", string(picture(t, "png", 9, 9)), true},
+		{"image/apng", string(picture(t, "png", 9, 9)), true},
+		{"image/png", string(picture(t, "jpeg", 9, 9)), true}, // a harmless mistake
+		{"image/avif", avif, true},
+		{"audio/flac", flac, true},
+		{"video/mp4", "\x00\x00\x00\x1cftypmp42\x00\x00\x00\x00mp42isom", true},
+		{"audio/mpeg", "ID3\x03\x00\x00\x00\x00\x00\x00", true},
+		{"text/plain", "if a < b { alert(1) }", true},
+		{"Text/CSV; charset=utf8", "a;b\n", true},
+		{"application/json", `{"a":"<script>"}`, true},
+		{"text/plain", "", true},
+		{"image/png", "", false},
+		{"image/png", "<html><script>alert(1)</script>", false},
+		{"image/png", "\n <!-- --><svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", false},
+		{"image/png", "<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", false},
+		{"image/png", "alert(1)", false},
+		{"image/gif", flac, false},
+		{"image/png", avif, false},
+		{"image/avif", "<svg/>", false},
+		{"video/mp4", "<!DOCTYPE html>", false},
+		{"audio/ogg", "alert(1)", false},
+		{"video/mp4", "%PDF-1.7", false},
+		{"video/webm", string(picture(t, "png", 9, 9)), false},
+		{"text/plain", "<!DOCTYPE html>", false},
+		{"text/css", string(picture(t, "png", 9, 9)), false},
+		{"application/json", "%PDF-1.7", false},
+		{"image/svg+xml", string(picture(t, "png", 9, 9)), false},
+	} {
+		path := w.upload([]byte(c.content), c.claimed, "")
+		a := w.expect(w.get(downloads+path), 200, "")
+		if inline := a.header.Get("Content-Disposition") == "inline"; inline != c.inline || string(a.body) != c.content {
+			t.Errorf("%q claimed as %s is served as %v", c.content, c.claimed, a.header)
 		}
 	}
 }

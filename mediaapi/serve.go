@@ -32,25 +32,13 @@ func guard(routes []httpapi.Route) []httpapi.Route {
 	return routes
 }
 
-// inlineTypes may be displayed; everything else is offered for saving.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#serving-inline-content
-var inlineTypes = map[string]bool{
-	"text/css": true, "text/plain": true, "text/csv": true,
-	"application/json": true, "application/ld+json": true,
-	"image/jpeg": true, "image/gif": true, "image/png": true, "image/apng": true,
-	"image/webp": true, "image/avif": true,
-	"video/mp4": true, "video/webm": true, "video/ogg": true, "video/quicktime": true,
-	"audio/mp4": true, "audio/webm": true, "audio/aac": true, "audio/mpeg": true, "audio/ogg": true,
-	"audio/wave": true, "audio/wav": true, "audio/x-wav": true, "audio/x-pn-wav": true,
-	"audio/flac": true, "audio/x-flac": true,
-}
-
 // served is an open file and what is said about it.
 type served struct {
 	file        io.ReadSeekCloser
 	contentType string
-	filename    string
+	// inline says that a browser may show it; everything else is offered for saving.
+	inline   bool
+	filename string
 	// etag names the bytes, within the URL they are served at.
 	etag string
 }
@@ -60,22 +48,25 @@ type served struct {
 func (s *served) reply(r *http.Request) *httpapi.Reply {
 	h := http.Header{}
 	h.Set("Content-Type", s.contentType)
-	h.Set("Content-Disposition", disposition(s.contentType, s.filename))
+	h.Set("Content-Disposition", s.disposition())
 	h.Set("ETag", `"`+s.etag+`"`)
 	// The bytes never change; but they may be withdrawn, which no client should
 	// overlook for longer than a day. Shared caches don't know who may see them.
 	h.Set("Cache-Control", "private, max-age=86400, immutable")
 	return &httpapi.Reply{Header: h, Write: func(w http.ResponseWriter) error {
 		defer s.file.Close()
-		c := &contentWriter{ResponseWriter: w}
+		c := &contentWriter{movingAnswer: newMovingAnswer(w)}
 		http.ServeContent(c, r, "", time.Time{}, s.file)
-		return c.refused()
+		if c.failed != 0 {
+			return c.refused()
+		}
+		return c.finish()
 	}}
 }
 
 // contentWriter keeps http.ServeContent from answering errors in plain text.
 type contentWriter struct {
-	http.ResponseWriter
+	*movingAnswer
 	failed int // the status of the error, 0 if there is none
 }
 
@@ -91,19 +82,12 @@ func (w *contentWriter) Write(b []byte) (int, error) {
 	if w.failed != 0 {
 		return len(b), nil
 	}
-	return w.ResponseWriter.Write(b)
-}
-
-// ReadFrom lets the system send the file without copying it through this process.
-func (w *contentWriter) ReadFrom(src io.Reader) (int64, error) {
-	return io.Copy(w.ResponseWriter, src)
+	return w.movingAnswer.Write(b)
 }
 
 // refused is the error that a request's conditions or ranges end in.
 func (w *contentWriter) refused() error {
 	switch w.failed {
-	case 0:
-		return nil
 	case http.StatusRequestedRangeNotSatisfiable:
 		return httpapi.New(w.failed, "M_UNKNOWN", "The content has no such range")
 	case http.StatusPreconditionFailed:
@@ -114,13 +98,13 @@ func (w *contentWriter) refused() error {
 
 // disposition builds a Content-Disposition (RFC 6266): the name is quoted or, if
 // it isn't ASCII, encoded after RFC 5987.
-func disposition(contentType, filename string) string {
+func (s *served) disposition() string {
 	kind := "attachment"
-	if mediaType, _, err := mime.ParseMediaType(contentType); err == nil && inlineTypes[mediaType] {
+	if s.inline {
 		kind = "inline"
 	}
-	if filename == "" {
+	if s.filename == "" {
 		return kind
 	}
-	return mime.FormatMediaType(kind, map[string]string{"filename": filename})
+	return mime.FormatMediaType(kind, map[string]string{"filename": s.filename})
 }

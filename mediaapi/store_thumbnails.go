@@ -17,7 +17,7 @@ import (
 const maxVariants = 32
 
 // thumbnailTypes are the types of thumbnails that are kept, by file extension.
-var thumbnailTypes = map[string]string{".png": "image/png", ".jpeg": "image/jpeg"}
+var thumbnailTypes = map[string]string{".png": "image/png", ".jpeg": "image/jpeg", ".webp": "image/webp"}
 
 // imageFile is a stored file as package thumbnail reads it.
 type imageFile struct {
@@ -75,12 +75,12 @@ func (f *received) inspect() (*thumbnail.Info, error) {
 
 // openThumbnail opens a thumbnail that was saved, or returns an error that wraps
 // os.ErrNotExist.
-func (s *store) openThumbnail(h fileHash, variant string) (*served, error) {
+func (s *store) openThumbnail(h fileHash, v variant) (*served, error) {
 	for extension, contentType := range thumbnailTypes {
-		f, err := os.Open(filepath.Join(s.thumbnailDir(h), variant+extension))
+		f, err := os.Open(filepath.Join(s.thumbnailDir(h), v.String()+extension))
 		if err == nil {
 			return &served{
-				file: f, contentType: contentType, filename: "thumbnail" + extension, etag: h.String() + "-" + variant,
+				file: f, contentType: contentType, inline: true, filename: "thumbnail" + extension, etag: h.String() + "-" + v.String(),
 			}, nil
 		}
 		if !errors.Is(err, os.ErrNotExist) {
@@ -90,8 +90,18 @@ func (s *store) openThumbnail(h fileHash, variant string) (*served, error) {
 	return nil, fmt.Errorf("opening a thumbnail: %w", os.ErrNotExist)
 }
 
+// hasThumbnail reports whether a thumbnail was saved.
+func (s *store) hasThumbnail(h fileHash, v variant) bool {
+	for extension := range thumbnailTypes {
+		if _, err := os.Stat(filepath.Join(s.thumbnailDir(h), v.String()+extension)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // saveThumbnail keeps what write produces as a thumbnail of h.
-func (s *store) saveThumbnail(h fileHash, variant, contentType string, write func(io.Writer) error) error {
+func (s *store) saveThumbnail(h fileHash, v variant, contentType string, write func(io.Writer) error) error {
 	tmp, err := os.CreateTemp(s.tmp, "thumbnail-")
 	if err != nil {
 		return fmt.Errorf("creating a file for a thumbnail: %w", err)
@@ -114,7 +124,7 @@ func (s *store) saveThumbnail(h fileHash, variant, contentType string, write fun
 	}
 	for extension, t := range thumbnailTypes {
 		if t == contentType {
-			return os.Rename(tmp.Name(), filepath.Join(dir, variant+extension))
+			return os.Rename(tmp.Name(), filepath.Join(dir, v.String()+extension))
 		}
 	}
 	return fmt.Errorf("thumbnails of type %s aren't kept", contentType)

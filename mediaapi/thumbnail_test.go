@@ -6,8 +6,13 @@ import (
 	"fmt"
 	"hash/crc32"
 	"image"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestThumbnails(t *testing.T) {
@@ -28,13 +33,15 @@ func TestThumbnails(t *testing.T) {
 		{"jpeg", "?width=99999999999&height=1", 600, 300, "image/jpeg"},
 		{"gif", "?width=800&height=600&animated=true", 600, 300, "image/gif"},
 		{"gif", "?width=800&height=600", 600, 300, "image/png"}, // but not animated
+		{"gif", "?width=320&height=240&animated=true", 320, 160, "image/webp"},
+		{"jpeg", "?width=320&height=240&animated=true", 320, 160, "image/jpeg"},
 	} {
 		t.Run(c.format+c.query, func(t *testing.T) {
 			content := picture(t, c.format, 600, 300)
 			for range 2 { // what was uploaded twice has thumbnails both times
 				path := w.upload(content, "image/"+c.format, "?filename=secret")
 				a := w.expect(w.get(thumbnails+path+c.query), 200, "")
-				config, format, err := image.DecodeConfig(bytes.NewReader(a.body))
+				config, format, err := decodeConfig(a.body)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -50,8 +57,93 @@ func TestThumbnails(t *testing.T) {
 			}
 		})
 	}
+	w.settle()
 	if w.files("files") != 3 || w.files("tmp") != 0 {
 		t.Errorf("%d files, %d unfinished", w.files("files"), w.files("tmp"))
+	}
+}
+
+// decodeConfig is image.DecodeConfig, for animated WebP as well.
+func decodeConfig(file []byte) (config image.Config, format string, err error) {
+	if len(file) > 30 && string(file[8:16]) == "WEBPVP8X" && file[20]&2 != 0 {
+		side := func(at int) int { return int(file[at]) + int(file[at+1])<<8 + 1 }
+		return image.Config{Width: side(24), Height: side(27)}, "webp", nil
+	}
+	return image.DecodeConfig(bytes.NewReader(file))
+}
+
+// settle waits until the thumbnails of all uploads have been made.
+func (w *world) settle() {
+	w.t.Helper()
+	e := w.api.thumbnails.early
+	for range 6000 {
+		e.mu.Lock()
+		settled := e.done == nil && len(e.queue) == 0
+		e.mu.Unlock()
+		if settled {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	w.t.Fatal("thumbnails of uploads are not made")
+}
+
+// TestEarlyThumbnails: the specified sizes are there before anybody asks, without what
+// the image is too small for, and are what is served.
+func TestEarlyThumbnails(t *testing.T) {
+	w := newWorld(t, 1<<20)
+	path := w.upload(picture(t, "jpeg", 700, 700), "application/octet-stream", "")
+	w.upload([]byte("no picture"), "image/png", "")
+	w.settle()
+	hash := fileHash(w.hash("test.local", strings.TrimPrefix(path, "test.local/")))
+	var made []string
+	entries, err := os.ReadDir(w.api.store.thumbnailDir(hash))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		made = append(made, e.Name())
+	}
+	want := []string{"crop-32x32.jpeg", "crop-96x96.jpeg", "scale-320x240.jpeg", "scale-640x480.jpeg", "scale-800x600.jpeg"}
+	if !slices.Equal(made, want) || w.files("thumbnails") != len(want) {
+		t.Fatalf("made are %v, of all uploads %d", made, w.files("thumbnails"))
+	}
+	file := filepath.Join(w.api.store.thumbnailDir(hash), "crop-32x32.jpeg")
+	if err := os.WriteFile(file, []byte("from the disk"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, query := range []string{"?width=32&height=32&method=crop", "?width=31&height=31&method=crop"} {
+		if a := w.expect(w.get(thumbnails+path+query), 200, ""); string(a.body) != "from the disk" {
+			t.Errorf("%s: served are %d bytes", query, len(a.body))
+		}
+	}
+	// An animation has still ones of them all, in its own size too, and one that moves when asked.
+	moving := w.upload(picture(t, "gif", 100, 100), "image/gif", "")
+	w.settle()
+	if n := w.files("thumbnails"); n != 2*len(want) {
+		t.Errorf("%d thumbnails", n)
+	}
+	w.expect(w.get(thumbnails+moving+"?width=96&height=96&method=crop&animated=true"), 200, "")
+	if n := w.files("thumbnails"); n != 2*len(want)+1 {
+		t.Errorf("%d thumbnails", n)
+	}
+}
+
+// TestNotAnimated: what can't be animated is shown still, the second time from memory.
+func TestNotAnimated(t *testing.T) {
+	w := newWorld(t, 1<<20)
+	whole := picture(t, "gif", 200, 200)
+	for _, content := range [][]byte{
+		picture(t, "png", 200, 200),
+		whole[:len(whole)-40], // within the second frame
+	} {
+		path := w.upload(content, "image/gif", "")
+		for range 2 {
+			a := w.expect(w.get(thumbnails+path+"?width=64&height=64&animated=true"), 200, "")
+			if got := a.header.Get("Content-Type"); got != "image/png" {
+				t.Errorf("served as %s", got)
+			}
+		}
 	}
 }
 
@@ -59,6 +151,8 @@ func TestNoThumbnail(t *testing.T) {
 	w := newWorld(t, 1<<20)
 	good := picture(t, "png", 200, 200)
 	path := w.upload(good, "image/png", "")
+	w.settle()
+	before := w.files("thumbnails")
 	for query, code := range map[string]string{
 		"": "M_MISSING_PARAM", "?width=9": "M_MISSING_PARAM", "?width=x&height=9": "M_INVALID_PARAM",
 		"?width=-1&height=9": "M_INVALID_PARAM", "?width=0&height=9": "M_INVALID_PARAM", "?width=1.5&height=9": "M_INVALID_PARAM",
@@ -74,8 +168,9 @@ func TestNoThumbnail(t *testing.T) {
 		w.expect(w.get(thumbnails+w.upload(good[:len(good)-20], "image/png", "")+"?width=32&height=32"), 400, "M_UNKNOWN")
 		w.expect(w.get(thumbnails+w.upload([]byte("<svg/>"), "image/svg+xml", "")+"?width=32&height=32"), 400, "M_UNKNOWN")
 	}
-	if n := w.files("thumbnails"); n != 0 {
-		t.Errorf("%d thumbnails", n)
+	w.settle()
+	if n := w.files("thumbnails"); n != before {
+		t.Errorf("%d thumbnails of %d", n-before, n)
 	}
 }
 
@@ -84,17 +179,19 @@ func TestNoThumbnail(t *testing.T) {
 func TestManyThumbnails(t *testing.T) {
 	w := newWorld(t, 1<<20)
 	path := w.upload(picture(t, "png", 600, 600), "image/png", "")
+	w.settle()
+	before := w.files("thumbnails")
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			if a := w.get(thumbnails + path + "?width=96&height=96&method=crop"); a.status != 200 {
+			if a := w.get(thumbnails + path + "?width=128&height=128&method=crop"); a.status != 200 {
 				t.Errorf("%d %s", a.status, a.body)
 			}
 		})
 	}
 	wg.Wait()
-	if n := w.files("thumbnails"); n != 1 {
-		t.Errorf("%d thumbnails of one size", n)
+	if n := w.files("thumbnails"); n != before+1 {
+		t.Errorf("%d thumbnails of one size", n-before)
 	}
 	for i := range maxVariants + 8 {
 		w.expect(w.get(fmt.Sprintf("%s%s?width=64&height=%d&method=crop", thumbnails, path, i+1)), 200, "")

@@ -44,14 +44,35 @@ type thumbnailer struct {
 	// hopeless remembers why a content has no thumbnails: decoding it again,
 	// perhaps to its last byte, wouldn't change that.
 	hopeless *lru.Cache[fileHash, error]
+	// stills remembers what no animation is made of.
+	stills *lru.Cache[fileHash, struct{}]
+	early  *early
+}
+
+// variant is what is made of an image.
+type variant struct {
+	size     thumbnail.Size
+	animated bool
+}
+
+// String names the variant's file.
+func (v variant) String() string {
+	if v.animated {
+		return v.size.String() + "-animated"
+	}
+	return v.size.String()
 }
 
 func newThumbnailer(ctx context.Context, s *store) *thumbnailer {
-	hopeless, err := lru.New[fileHash, error](maxRemembered)
-	if err != nil {
+	t := &thumbnailer{ctx: ctx, store: s, budget: semaphore.NewWeighted(thumbnailMemory), early: newEarly()}
+	var err error
+	if t.hopeless, err = lru.New[fileHash, error](maxRemembered); err != nil {
 		panic(err) // only for a size that isn't positive
 	}
-	return &thumbnailer{ctx: ctx, store: s, budget: semaphore.NewWeighted(thumbnailMemory), hopeless: hopeless}
+	if t.stills, err = lru.New[fileHash, struct{}](maxRemembered); err != nil {
+		panic(err)
+	}
+	return t
 }
 
 // wait returns when nothing is being made any more; the context that the
@@ -69,10 +90,9 @@ func (t *thumbnailer) get(ctx context.Context, h fileHash, size thumbnail.Size, 
 	if err, known := t.hopeless.Get(h); known {
 		return nil, err
 	}
-	if !animated {
-		if s, err := t.store.openThumbnail(h, size.String()); err == nil || !errors.Is(err, os.ErrNotExist) {
-			return s, err
-		}
+	want := variant{size, animated && !t.stills.Contains(h)}
+	if s, err := t.store.openThumbnail(h, want); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return s, err
 	}
 	f, err := t.store.openImage(ctx, h)
 	if err != nil {
@@ -85,13 +105,22 @@ func (t *thumbnailer) get(ctx context.Context, h fileHash, size thumbnail.Size, 
 		return nil, err
 	}
 	if size.Holds(info) && (animated || !info.Animated) {
-		return &served{file: f.File, contentType: info.ContentType(), filename: "thumbnail." + info.Format, etag: h.String()}, nil
+		return &served{
+			file: f.File, contentType: info.ContentType(), inline: true, filename: "thumbnail." + info.Format, etag: h.String(),
+		}, nil
 	}
 	f.Close()
-	if err := t.make(ctx, h, info, size); err != nil {
+	want.animated = want.animated && info.Animated
+	err = t.make(ctx, h, info, want)
+	if want.animated && errors.Is(err, thumbnail.ErrStill) {
+		t.stills.Add(h, struct{}{})
+		want.animated = false
+		err = t.make(ctx, h, info, want)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return t.store.openThumbnail(h, size.String())
+	return t.store.openThumbnail(h, want)
 }
 
 // remember keeps an error that would be the same next time.
@@ -103,14 +132,17 @@ func (t *thumbnailer) remember(h fileHash, err error) {
 
 // make puts a thumbnail into the store, or waits for the one who is doing it.
 // When ctx ends the work goes on, for those who will ask again.
-func (t *thumbnailer) make(ctx context.Context, h fileHash, info *thumbnail.Info, size thumbnail.Size) error {
-	done := t.flights.DoChan(h.String()+"/"+size.String(), func() (any, error) {
+func (t *thumbnailer) make(ctx context.Context, h fileHash, info *thumbnail.Info, v variant) error {
+	if err := t.early.wait(ctx, h); err != nil {
+		return err
+	}
+	done := t.flights.DoChan(h.String()+"/"+v.String(), func() (any, error) {
 		if t.queued.Add(1) > maxQueued {
 			t.queued.Add(-1)
 			return nil, errBusy
 		}
 		defer t.queued.Add(-1)
-		err := t.makeNow(h, info, size)
+		err := t.makeNow(h, info, v)
 		t.remember(h, err)
 		return nil, err
 	})
@@ -122,26 +154,73 @@ func (t *thumbnailer) make(ctx context.Context, h fileHash, info *thumbnail.Info
 	}
 }
 
-func (t *thumbnailer) makeNow(h fileHash, info *thumbnail.Info, size thumbnail.Size) error {
-	if s, err := t.store.openThumbnail(h, size.String()); err == nil { // made since the caller looked
-		return s.file.Close()
+func (t *thumbnailer) makeNow(h fileHash, info *thumbnail.Info, v variant) error {
+	if t.store.hasThumbnail(h, v) { // made since the caller looked
+		return nil
 	}
+	if v.animated {
+		return t.animate(h, info, v)
+	}
+	return t.work(info.Cost(v.size), func(ctx context.Context) error {
+		f, err := t.store.openImage(ctx, h)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		return t.store.saveThumbnail(h, v, info.OutputType(), func(w io.Writer) error {
+			return thumbnail.Make(ctx, f, info, v.size, w)
+		})
+	})
+}
+
+// animate makes an animated thumbnail, or says by thumbnail.ErrStill that it can't be done.
+// The file is open only while there is room for the work, so it is inspected twice.
+func (t *thumbnailer) animate(h fileHash, info *thumbnail.Info, v variant) error {
+	inspect := func(ctx context.Context, then func(*thumbnail.Animation) error) error {
+		f, err := t.store.openImage(ctx, h)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		a, err := thumbnail.InspectAnimation(ctx, f, info)
+		if err != nil {
+			return err
+		}
+		return then(a)
+	}
+	var cost int64
+	err := inspect(t.ctx, func(a *thumbnail.Animation) error {
+		cost = a.Cost(v.size)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = t.work(cost, func(ctx context.Context) error {
+		return inspect(ctx, func(a *thumbnail.Animation) error {
+			return t.store.saveThumbnail(h, v, thumbnail.AnimatedType, func(w io.Writer) error {
+				return a.Make(ctx, v.size, w)
+			})
+		})
+	})
+	if errors.Is(err, thumbnail.ErrTooLarge) { // for an animation, which is no reason to remember
+		return fmt.Errorf("%w: %v", thumbnail.ErrStill, err)
+	}
+	return err
+}
+
+// work runs what takes cost bytes of memory, when there is room for it, and for no longer
+// than thumbnailTime.
+func (t *thumbnailer) work(cost int64, do func(context.Context) error) error {
 	share := int64(thumbnailMemory / runtime.GOMAXPROCS(0))
-	weight := min(max(info.Cost(size), share), thumbnailMemory)
+	weight := min(max(cost, share), thumbnailMemory)
 	if err := t.budget.Acquire(t.ctx, weight); err != nil {
 		return fmt.Errorf("waiting to make a thumbnail: %w", err)
 	}
 	defer t.budget.Release(weight)
-	f, err := t.store.openImage(t.ctx, h)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
 	ctx, cancel := context.WithTimeout(t.ctx, thumbnailTime)
 	defer cancel()
-	err = t.store.saveThumbnail(h, size.String(), info.OutputType(), func(w io.Writer) error {
-		return thumbnail.Make(ctx, f, info, size, w)
-	})
+	err := do(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w: it takes too long to decode", thumbnail.ErrTooLarge)
 	}

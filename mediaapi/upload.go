@@ -18,11 +18,13 @@ const (
 	maxFilename = 1024
 	// maxContentType bounds a Content-Type, in bytes.
 	maxContentType = 255
-	// maxStall is how long an upload may send nothing.
-	maxStall = time.Minute
 	// unknownType is the Content-Type of what has none, or a nonsensical one.
 	unknownType = "application/octet-stream"
 )
+
+// maxStall is how long a peer may send nothing of what it uploads or is asked for, or take
+// nothing of what it has asked for. Tests shorten it.
+var maxStall = time.Minute
 
 // postUpload answers POST /_matrix/media/v3/upload.
 //
@@ -72,7 +74,14 @@ func (a *API) receive(r *http.Request, m *storage.Media) error {
 		file.discard()
 		return fmt.Errorf("lifting an upload's deadline: %w", err)
 	}
-	return a.keep(r.Context(), m, file)
+	_, notAnImage := file.inspect()
+	if err := a.keep(r.Context(), m, file); err != nil {
+		return err
+	}
+	if notAnImage == nil {
+		a.thumbnails.early.add(file.hash)
+	}
+	return nil
 }
 
 // keep puts a received file in its place, durably, and m's hash into m.

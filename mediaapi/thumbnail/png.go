@@ -25,15 +25,21 @@ func (i *Info) readPNG(f File) error {
 	if err != nil {
 		return err
 	}
+	i.decoded = pngMemory(i.stored, ihdr)
+	return i.walkPNG(f)
+}
+
+// pngMemory is what decoding a PNG of this size takes, in bytes; ihdr is its header.
+func pngMemory(size image.Point, ihdr []byte) int64 {
 	bytesPerPixel := int64(4)
 	if ihdr[8] == 16 { // bits per channel
 		bytesPerPixel = 8
 	}
-	i.decoded = pixels(c.Width, c.Height) * bytesPerPixel
+	decoded := pixels(size.X, size.Y) * bytesPerPixel
 	if ihdr[12] != 0 { // interlaced: the largest pass, half of the image, exists twice
-		i.decoded += i.decoded / 2
+		decoded += decoded / 2
 	}
-	return i.walkPNG(f)
+	return decoded
 }
 
 // walkPNG looks at the chunks before the first pixels for what tells an animated

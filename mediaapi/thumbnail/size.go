@@ -33,6 +33,12 @@ var (
 	cropSides = []int{32, 48, 64, 96, 128, 192, 256, 320, 480, 640, 800, 1200, 1600}
 )
 
+// Specified are the sizes that the specification recommends a server to make of what is
+// uploaded, the largest first: clients show that at once.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#thumbnails
+var Specified = []Size{{Scale, 800, 600}, {Scale, 640, 480}, {Scale, 320, 240}, {Crop, 96, 96}, {Crop, 32, 32}}
+
 // wholeImage is the size of a request beyond scaleBoxes or cropSides.
 var wholeImage = Size{Scale, math.MaxInt32, math.MaxInt32}
 
@@ -106,11 +112,20 @@ func centred(full image.Rectangle, s Size) image.Rectangle {
 	return image.Rect(0, 0, w, h).Add(image.Pt((full.Dx()-w)/2, (full.Dy()-h)/2))
 }
 
-// Cost estimates the memory in bytes that making a thumbnail of size s takes.
-func (i *Info) Cost(s Size) int64 {
-	p := i.plan(s)
+// Cost estimates the memory in bytes that making thumbnails of these sizes, one after
+// the other, takes.
+func (i *Info) Cost(sizes ...Size) int64 {
+	var most int64
+	for _, s := range sizes {
+		most = max(most, i.renderCost(i.plan(s)))
+	}
+	return i.decoded + most
+}
+
+// renderCost estimates the memory in bytes that cutting and scaling takes.
+func (i *Info) renderCost(p plan) int64 {
 	rw, rh := divUp(p.region.Dx(), p.reduce), divUp(p.region.Dy(), p.reduce)
-	cost := i.decoded + 4*int64(rw)*int64(rh)
+	cost := 4 * int64(rw) * int64(rh)
 	if rw != p.width || rh != p.height {
 		cost += 32 * int64(p.width) * int64(rh) // the filter's intermediate floats
 	}

@@ -41,28 +41,52 @@ type File interface {
 // must be the one that info was read from. It returns an error that wraps
 // ErrUnsupported if the image turns out to be broken, and ctx's error if ctx
 // ends first.
-func Make(ctx context.Context, f File, info *Info, size Size, w io.Writer) (err error) {
-	defer func() {
-		// Decoders of complicated formats have panicked on hostile input before.
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: the decoder failed: %v", ErrUnsupported, p)
-		}
-	}()
+func Make(ctx context.Context, f File, info *Info, size Size, w io.Writer) error {
+	d, err := Decode(ctx, f, info)
+	if err != nil {
+		return err
+	}
+	return d.Make(ctx, size, w)
+}
+
+// Decoded is a decoded image that thumbnails of several sizes are made of.
+type Decoded struct {
+	info *Info
+	src  picture
+}
+
+// Decode decodes an image, or the first frame of an animation; see Make.
+func Decode(ctx context.Context, f File, info *Info) (_ *Decoded, err error) {
+	defer recovered(&err, ErrUnsupported)
 	src, err := decode(ctx, f, info)
 	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("decoding an image: %w", cause)
+		return nil, fmt.Errorf("decoding an image: %w", cause)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnsupported, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
-	thumb, err := render(ctx, src, info.plan(size), info.orientation)
+	return &Decoded{info, src}, nil
+}
+
+// Make writes a thumbnail; see the function Make.
+func (d *Decoded) Make(ctx context.Context, size Size, w io.Writer) (err error) {
+	defer recovered(&err, ErrUnsupported)
+	thumb, err := render(ctx, d.src, d.info.plan(size), d.info.orientation)
 	if err != nil {
 		return fmt.Errorf("scaling an image: %w", err)
 	}
-	if err := encode(w, thumb, info.OutputType()); err != nil {
+	if err := encode(w, thumb, d.info.OutputType()); err != nil {
 		return fmt.Errorf("writing a thumbnail: %w", err)
 	}
 	return nil
+}
+
+// recovered makes a panic an error: decoders of complicated formats have panicked on
+// hostile input before.
+func recovered(err *error, kind error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: the decoder failed: %v", kind, p)
+	}
 }
 
 func encode(w io.Writer, img image.Image, contentType string) error {

@@ -46,7 +46,14 @@ func (i *Info) readWebP(f File) error {
 			canvas = image.Pt(uint24(head[4:])+1, uint24(head[7:])+1)
 			i.still.size = canvas
 		case "ANMF":
-			return i.readFrame(f, c)
+			if i.still.pixel.id != "" {
+				return nil
+			}
+			_, first, err := readFrame(f, c)
+			if err != nil {
+				return err
+			}
+			i.still = first
 		case "EXIF":
 			if exif, err := section(f, c.at, min(c.length, maxExif)); err == nil {
 				i.orientation = exifOrientation(bytes.TrimPrefix(exif, []byte("Exif\x00\x00")))
@@ -73,22 +80,22 @@ func (s *still) take(c chunk) {
 	}
 }
 
-// readFrame reads the first frame of an animation: its place (in steps of two
-// pixels) and size, its duration and flags, then chunks as of a still image.
-func (i *Info) readFrame(f File, c chunk) error {
-	if i.still.pixel.id != "" {
-		return nil
-	}
-	head, err := section(f, c.at, 16)
+// readFrame reads a frame of an animation: its place (in steps of two pixels) and
+// size, its duration and flags, which it returns, then chunks as of a still image.
+func readFrame(f File, c chunk) (head []byte, s *still, err error) {
+	head, err = section(f, c.at, 16)
 	if err != nil || c.length < 16 {
-		return errWebP
+		return nil, nil, errWebP
 	}
-	i.still.at = image.Pt(2*uint24(head), 2*uint24(head[3:]))
-	i.still.size = image.Pt(uint24(head[6:])+1, uint24(head[9:])+1)
-	return eachChunk(f, c.at+16, c.at+c.length, func(c chunk) error {
-		i.still.take(c)
+	s = &still{
+		at:   image.Pt(2*uint24(head), 2*uint24(head[3:])),
+		size: image.Pt(uint24(head[6:])+1, uint24(head[9:])+1),
+	}
+	err = eachChunk(f, c.at+16, c.at+c.length, func(c chunk) error {
+		s.take(c)
 		return nil
 	})
+	return head, s, err
 }
 
 // measureWebP asks the decoder for the frame's size and estimates its memory.
@@ -109,13 +116,18 @@ func (i *Info) measureWebP(f File, canvas image.Point) error {
 		i.stored = image.Pt(c.Width, c.Height)
 	}
 	i.opaque = i.still.pixel.id == "VP8 " && i.still.alpha.id == "" && !i.Animated
-	i.decoded = 2*frame + i.still.pixel.length // the decoder holds a partition whole
-	if !i.opaque {
-		// Lossless data may describe up to 65536 groups of Huffman codes of some
-		// 3 KiB each, by a few bytes of the file.
-		i.decoded = 8*frame + min(1<<10*(i.still.pixel.length+i.still.alpha.length), 192<<20)
-	}
+	i.decoded = i.still.memory(frame)
 	return nil
+}
+
+// memory is what decoding the frame takes, in bytes; it has so many pixels.
+func (s *still) memory(frame int64) int64 {
+	if s.pixel.id == "VP8 " && s.alpha.id == "" {
+		return 2*frame + s.pixel.length // the decoder holds a partition whole
+	}
+	// Lossless data may describe up to 65536 groups of Huffman codes of some
+	// 3 KiB each, by a few bytes of the file.
+	return 8*frame + min(1<<10*(s.pixel.length+s.alpha.length), 192<<20)
 }
 
 // reader returns a WebP file made of the frame alone.
