@@ -48,13 +48,13 @@ func (a *API) postRegister(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if err := httpapi.Unmarshal(rest, &body); err != nil {
 		return nil, err
 	}
+	if err := a.checkRegistration(r.Context(), &body); err != nil {
+		return nil, err
+	}
 	if body.Password != nil {
 		if err := a.checkPolicy(*body.Password); err != nil {
 			return nil, err
 		}
-	}
-	if err := a.checkRegistration(r.Context(), &body); err != nil {
-		return nil, err
 	}
 	if auth != nil { // asking for the flows makes no account
 		if err := httpapi.Charge(r, nil, httpapi.RateRegister); err != nil {
