@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"net/url"
+	"strings"
 	"testing"
 )
 
@@ -25,6 +26,8 @@ func TestEntering(t *testing.T) {
 	// What can't be in such a room is a mistake of the request, not a lack of power.
 	w.refused(400, "M_BAD_JSON", "PUT", path+"/state/m.room.power_levels", alice, object{"users": object{"@alice:test.local": 100}})
 	w.refused(400, "M_INVALID_PARAM", "PUT", path+"/state/m.room.create", alice, object{"room_version": "12", "more": true})
+
+	w.refused(413, "M_TOO_LARGE", "PUT", path+"/state/org.example.big", alice, object{"text": strings.Repeat("x", 70<<10)})
 
 	w.refused(400, "M_MISSING_PARAM", "GET", path+"/messages", bob, nil)
 	w.ok("POST", path+"/leave", bob, object{})

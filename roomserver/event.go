@@ -44,7 +44,7 @@ func (s *Server) buildPDU(v gomatrixserverlib.IRoomVersion, p *gomatrixserverlib
 
 // buildError is the Matrix error for an event that the library wouldn't build.
 func buildError(err error) error {
-	var invalid *gomatrixserverlib.EventValidationError
+	var invalid gomatrixserverlib.EventValidationError // as building returns it
 	if errors.As(err, &invalid) && invalid.Code == gomatrixserverlib.EventValidationTooLarge {
 		return httpapi.New(http.StatusRequestEntityTooLarge, "M_TOO_LARGE", "%s", clean(invalid.Message))
 	}
@@ -65,7 +65,7 @@ func notAllowed(err error) error {
 	if errors.As(err, &refused) && strings.Contains(refused.Message, "unparseable") {
 		return httpapi.BadJSON("%s", clean(refused.Message))
 	}
-	var invalid *gomatrixserverlib.EventValidationError
+	var invalid *gomatrixserverlib.EventValidationError // as the rules return it
 	if errors.As(err, &invalid) && invalid.Code == http.StatusBadRequest {
 		return httpapi.BadJSON("%s", clean(invalid.Message))
 	}

@@ -49,11 +49,11 @@ func (q *request) build(ctx context.Context) (answer []byte, empty bool, err err
 	b := make([]byte, 0, 4096)
 	body := len(b)
 	b = q.appendAccountData(b, data)
-	b = q.appendPresence(b, m.changed)
-	b = appendToDevice(b, m.messages)
-	if err := q.membersOfEncrypted(ctx, m); err != nil {
+	if err := q.membersInSight(ctx, m); err != nil {
 		return nil, false, err
 	}
+	b = q.appendPresence(b, append(m.changed, q.presenceOf(m)...))
+	b = appendToDevice(b, m.messages)
 	b = m.devices.append(b)
 	if b, err = q.appendRooms(ctx, b, m, parts); err != nil {
 		return nil, false, err

@@ -18,6 +18,8 @@ type moment struct {
 	others  []storage.Membership // invited, knocked, left
 	account bool
 	changed []storage.Presence
+	// newcomers came into the user's sight since the token.
+	newcomers map[string]bool
 	// mayHaveMessages is whether messages to the device may be waiting.
 	mayHaveMessages bool
 	messages        []storage.ToDevice
@@ -53,6 +55,9 @@ type roomShot struct {
 	// limit is how many events of the timeline the client wants.
 	limit int
 	vis   *roomserver.Visibility
+	// changes are the state events since the token that memory doesn't have, nil until
+	// they are read.
+	changes []*storage.Event
 }
 
 // collect loads what is missing in memory and takes the moment.

@@ -7,6 +7,7 @@ import (
 	"sort"
 	"strconv"
 
+	"hearth/roomserver"
 	"hearth/storage"
 )
 
@@ -16,6 +17,9 @@ const (
 	maxMessages = 200
 	// maxDeviceLog bounds the changes of device lists that are kept in memory.
 	maxDeviceLog = 10_000
+	// maxWatched bounds the members of rooms without encryption of whom the user is told
+	// when they come into sight.
+	maxWatched = 1000
 )
 
 // deviceLists tells whose devices the client has to ask for again, and whose are
@@ -134,19 +138,26 @@ func (q *request) loadDeviceLists(ctx context.Context, m *moment) error {
 	return nil
 }
 
-// membersOfEncrypted adds who came into or left the user's sight since the token:
-// through encrypted rooms that the user or they have joined or left.
-func (q *request) membersOfEncrypted(ctx context.Context, m *moment) error {
+// watches reports whether the user is told who comes into their sight in the room.
+// Devices matter in encrypted rooms; of the others those are left out in which it would
+// be very many, and whose members clients ask for when a room becomes encrypted.
+func watches(v *roomserver.View) bool {
+	return v.Summary.Encryption != "" || v.Summary.JoinedMembers <= maxWatched
+}
+
+// membersInSight adds who came into or left the user's sight since the token: through
+// rooms that the user or they have joined or left.
+func (q *request) membersInSight(ctx context.Context, m *moment) error {
 	if q.initial {
 		return nil
 	}
 	gone := map[string]bool{}
 	for _, s := range m.joined {
-		if s.view.Summary.Encryption == "" {
+		if !watches(s.view) {
 			continue
 		}
 		if s.newly {
-			q.everyMember(s.view.State, m.devices.add)
+			q.everyMember(s.view.State, m.came)
 			continue
 		}
 		if err := q.membersMoved(ctx, m, s, gone); err != nil {
@@ -161,7 +172,7 @@ func (q *request) membersOfEncrypted(ctx context.Context, m *moment) error {
 		if err != nil {
 			return err
 		}
-		if v.Summary.Encryption != "" {
+		if watches(v) {
 			q.everyMember(v.State, func(id string) { gone[id] = true })
 		}
 	}
@@ -178,6 +189,15 @@ func (q *request) membersOfEncrypted(ctx context.Context, m *moment) error {
 		}
 	}
 	return nil
+}
+
+// came notes that somebody came into the user's sight.
+func (m *moment) came(userID string) {
+	m.devices.add(userID)
+	if m.newcomers == nil {
+		m.newcomers = map[string]bool{}
+	}
+	m.newcomers[userID] = true
 }
 
 func (q *request) everyMember(state storage.StateMap, do func(userID string)) {
@@ -203,7 +223,7 @@ func (q *request) membersMoved(ctx context.Context, m *moment, s *roomShot, gone
 			continue
 		}
 		if s.view.Membership(*e.StateKey) == "join" {
-			m.devices.add(*e.StateKey)
+			m.came(*e.StateKey)
 		} else {
 			gone[*e.StateKey] = true
 		}

@@ -36,7 +36,7 @@ func (a *API) getKeyChanges(r *http.Request, requester *httpapi.Requester) (any,
 	if err := q.loadDeviceLists(r.Context(), m); err != nil {
 		return nil, err
 	}
-	if err := q.membersOfEncrypted(r.Context(), m); err != nil {
+	if err := q.membersInSight(r.Context(), m); err != nil {
 		return nil, err
 	}
 	return httpapi.Raw(append(m.devices.appendLists(append([]byte(nil), '{')), '}')), nil

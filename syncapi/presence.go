@@ -135,6 +135,26 @@ func (a *API) gone(now time.Time) []storage.Presence {
 	return gone
 }
 
+// presenceOf is the presence of those who came into the user's sight, as far as it isn't
+// news anyway.
+func (q *request) presenceOf(m *moment) (list []storage.Presence) {
+	h := q.api.hub
+	if !h.o.PresenceEnabled || len(m.newcomers) == 0 {
+		return nil
+	}
+	for _, p := range m.changed {
+		delete(m.newcomers, p.UserID)
+	}
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	for id := range m.newcomers {
+		if p, ok := h.presence[id]; ok {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
 // getPresence answers GET /_matrix/client/v3/presence/{userId}/status.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3presenceuseridstatus

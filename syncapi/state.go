@@ -50,7 +50,14 @@ func (q *request) stateOf(ctx context.Context, m *moment, s *roomShot, t *timeli
 func (q *request) stateChanges(ctx context.Context, m *moment, s *roomShot) ([]*storage.Event, error) {
 	since := q.since.Position
 	if s.tailFrom > since {
-		return q.api.db.StateEventsBetween(ctx, s.room.nid, since, m.token.Position)
+		if s.changes == nil {
+			read, err := q.api.db.StateEventsBetween(ctx, s.room.nid, since, m.token.Position)
+			if err != nil {
+				return nil, err
+			}
+			s.changes = append([]*storage.Event{}, read...)
+		}
+		return s.changes, nil
 	}
 	var changes []*storage.Event
 	for _, e := range s.tail[s.firstAfter(since):] {
