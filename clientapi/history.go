@@ -37,6 +37,8 @@ type history struct {
 	vis    *roomserver.Visibility
 	filter *filter.RoomEvents
 	to     roomserver.Reader
+	// local is whether only this server is asked, for answers about many rooms.
+	local bool
 }
 
 // history opens the past of the room in the path: for who is or was in it, and
@@ -157,7 +159,7 @@ const maxFills = 5
 // fill asks other servers for what is missing before a gap, and reports whether there is
 // more now.
 func (h *history) fill(ctx context.Context, gap *storage.Gap, round int) (bool, error) {
-	if h.a.o.Federation == nil || round >= maxFills || h.a.rooms.JoinedServers(h.v)[h.a.serverName] == 0 {
+	if h.local || h.a.o.Federation == nil || round >= maxFills || h.a.rooms.JoinedServers(h.v)[h.a.serverName] == 0 {
 		return false, nil
 	}
 	filled, err := h.a.o.Federation.Backfill(ctx, h.v, gap)

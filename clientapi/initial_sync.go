@@ -210,7 +210,7 @@ func (a *API) snapshotOf(ctx context.Context, to roomserver.Reader, m storage.Me
 	if err != nil || !vis.WasIn() {
 		return nil, err
 	}
-	return (&history{a: a, v: v, vis: vis, filter: &filter.RoomEvents{}, to: to}).snapshot(ctx, n, at, data)
+	return (&history{a: a, v: v, vis: vis, filter: &filter.RoomEvents{}, to: to, local: true}).snapshot(ctx, n, at, data)
 }
 
 // presenceEvents tell the presence of those who are in a room with the user.

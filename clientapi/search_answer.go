@@ -126,7 +126,7 @@ func (s *searchAnswer) group(answer *searchCategory, all, page []search.Found) {
 }
 
 func (s *searchAnswer) result(f search.Found) (*searchResult, error) {
-	h := &history{a: s.a, v: f.View, vis: f.Visibility, filter: &filter.RoomEvents{}, to: s.to}
+	h := &history{a: s.a, v: f.View, vis: f.Visibility, filter: &filter.RoomEvents{}, to: s.to, local: true}
 	text, err := h.append(s.r.Context(), nil, []*storage.Event{f.Event})
 	if err != nil {
 		return nil, err
