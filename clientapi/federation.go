@@ -19,6 +19,8 @@ import (
 type Federation struct {
 	// Join lets a user into a room by way of one of the servers.
 	Join func(ctx context.Context, roomID, userID string, via []string, content map[string]any) error
+	// Knock has a user ask to be let into a room, by way of one of the servers.
+	Knock func(ctx context.Context, roomID, userID string, via []string, content map[string]any) error
 	// Leave ends a membership of a room that none of this server's users is in.
 	Leave func(ctx context.Context, roomID, userID string, content map[string]any) error
 	// Invite invites a user of another server.
@@ -56,12 +58,9 @@ func viaOf(r *http.Request) ([]string, error) {
 	return via, nil
 }
 
-// enterRemote lets a user into a room that this server isn't in. The server in an
+// enterRemote lets a user into a room by way of others, or has them knock on it. The server in an
 // old room's id, and that of who invited the user, are likely to be in it.
 func (a *API) enterRemote(r *http.Request, m roomserver.MembershipRequest, via []string) error {
-	if m.Membership != "join" {
-		return httpapi.New(http.StatusNotFound, "M_NOT_FOUND", "Knocking on rooms of other servers isn't possible")
-	}
 	if v, err := a.rooms.View(r.Context(), m.RoomID); err == nil {
 		e, err := a.rooms.StateEvent(r.Context(), v, "m.room.member", m.Target)
 		if err != nil {
@@ -75,6 +74,9 @@ func (a *API) enterRemote(r *http.Request, m roomserver.MembershipRequest, via [
 	content, err := a.rooms.MemberContent(r.Context(), m)
 	if err != nil {
 		return err
+	}
+	if m.Membership == "knock" {
+		return a.o.Federation.Knock(r.Context(), m.RoomID, m.Target, via, content)
 	}
 	return a.o.Federation.Join(r.Context(), m.RoomID, m.Target, via, content)
 }

@@ -165,14 +165,31 @@ func (a *API) Leave(ctx context.Context, roomID, userID string, content map[stri
 	if e == nil {
 		return httpapi.Forbidden("You aren't in this room")
 	}
-	pdu, err := a.leaveVia(ctx, userid.Domain(e.Sender), v, userID, content)
+	var pdu gomatrixserverlib.PDU
+	err = a.tryAll(ctx, a.knowers(ctx, v, e), func(server string) (err error) {
+		pdu, err = a.leaveVia(ctx, server, v, userID, content)
+		return err
+	})
 	if err != nil {
-		a.log.Info("a server can't be told that an invitation was declined", "room", roomID, "server", userid.Domain(e.Sender), "err", err)
 		if pdu, err = a.leaveAlone(v, e, userID, content); err != nil {
 			return err
 		}
 	}
 	return a.rooms.Note(ctx, pdu, nil)
+}
+
+// knowers are servers that know of a membership that was noted here: of who invited, and
+// of those who made the state that came with it.
+func (a *API) knowers(ctx context.Context, v *roomserver.View, noted *storage.Event) []string {
+	servers := []string{userid.Domain(noted.Sender)}
+	stripped, err := a.db.GetInviteState(ctx, v.Room.NID, *noted.StateKey)
+	if err != nil {
+		return servers
+	}
+	for _, e := range gjson.ParseBytes(stripped).Array() {
+		servers = append(servers, userid.Domain(e.Get("sender").Str))
+	}
+	return servers
 }
 
 func (a *API) leaveVia(ctx context.Context, server string, v *roomserver.View, userID string, content map[string]any) (gomatrixserverlib.PDU, error) {

@@ -3,6 +3,7 @@ package federationapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -40,6 +41,12 @@ func (a *API) Join(ctx context.Context, roomID, userID string, via []string, con
 		return ctx.Err()
 	}
 	defer a.joining.begin(roomID)()
+	return a.tryAll(ctx, via, func(server string) error { return a.joinVia(ctx, server, roomID, userID, content) })
+}
+
+// tryAll tries servers in a room, one after the other, until one does what it is asked. If
+// none does, the refusal of one that knows the room tells most.
+func (a *API) tryAll(ctx context.Context, via []string, ask func(server string) error) error {
 	var last error
 	tried := map[string]bool{a.serverName: true, "": true}
 	for _, server := range via {
@@ -47,10 +54,15 @@ func (a *API) Join(ctx context.Context, roomID, userID string, via []string, con
 			continue
 		}
 		tried[server] = true
-		if last = a.joinVia(ctx, server, roomID, userID, content); last == nil {
+		err := ask(server)
+		if err == nil {
 			return nil
 		}
-		a.log.Info("a join by another server failed", "room", roomID, "server", server, "err", last)
+		a.log.Info("a room can't be entered by way of a server", "server", server, "err", err)
+		var refused *client.RemoteError
+		if last == nil || errors.As(err, &refused) && refused.Status != http.StatusNotFound {
+			last = err
+		}
 		if ctx.Err() != nil {
 			break
 		}
@@ -66,12 +78,17 @@ func badAnswer(server, format string, args ...any) error {
 	return &client.RemoteError{Server: server, Status: http.StatusOK, Code: "M_BAD_JSON", Message: fmt.Sprintf(format, args...)}
 }
 
-func (a *API) joinVia(ctx context.Context, server, roomID, userID string, content map[string]any) error {
+// knownVersions is the query that names the room versions that this server can be in.
+func knownVersions() string {
 	query := url.Values{}
 	for v := range gomatrixserverlib.StableRoomVersions() {
 		query.Add("ver", string(v))
 	}
-	uri := client.Path("/_matrix/federation/v1/make_join", roomID, userID) + "?" + query.Encode()
+	return "?" + query.Encode()
+}
+
+func (a *API) joinVia(ctx context.Context, server, roomID, userID string, content map[string]any) error {
+	uri := client.Path("/_matrix/federation/v1/make_join", roomID, userID) + knownVersions()
 	made, err := a.askTemplate(ctx, server, uri, roomID, userID, content)
 	if err != nil {
 		return err
@@ -116,7 +133,7 @@ func checkTemplate(p *gomatrixserverlib.ProtoEvent, roomID, userID string, conte
 	for k, v := range content {
 		own[k] = v
 	}
-	if via := given.Get("join_authorised_via_users_server").Str; via != "" {
+	if via := given.Get("join_authorised_via_users_server").Str; via != "" && content["membership"] == "join" {
 		own["join_authorised_via_users_server"] = via
 	}
 	raw, err := json.Marshal(own)

@@ -30,7 +30,8 @@ func (a *API) membershipRoutes(version int) []httpapi.Route {
 	}
 	if version == 1 {
 		routes = append(routes, a.signed("GET", "/make_join/{roomId}/{userId}", a.getMakeJoin),
-			a.signed("GET", "/make_leave/{roomId}/{userId}", a.getMakeLeave))
+			a.signed("GET", "/make_leave/{roomId}/{userId}", a.getMakeLeave),
+			a.signed("GET", "/make_knock/{roomId}/{userId}", a.getMakeKnock), a.signed("PUT", "/send_knock/{roomId}/{eventId}", a.putSendKnock))
 	}
 	return routes
 }
@@ -70,6 +71,11 @@ func (a *API) residentRoom(ctx context.Context, origin, roomID string) (*roomser
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid
 func (a *API) getMakeJoin(r *http.Request, origin string, _ json.RawMessage) (any, error) {
+	return a.templateIn(r, origin, "join")
+}
+
+// templateIn is a template for who comes to a room, if their server knows its version.
+func (a *API) templateIn(r *http.Request, origin, membership string) (any, error) {
 	v, err := a.residentRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
 	if err != nil {
 		return nil, err
@@ -83,7 +89,7 @@ func (a *API) getMakeJoin(r *http.Request, origin string, _ json.RawMessage) (an
 		e.Extra = map[string]any{"room_version": v.Room.RoomVersion}
 		return nil, e
 	}
-	return a.template(r, origin, "join")
+	return a.template(r, origin, membership)
 }
 
 // getMakeLeave is GET /make_leave/{roomId}/{userId}.

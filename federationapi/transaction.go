@@ -61,8 +61,11 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 	}
 	checked := make([]checkedPDU, len(txn.PDUs))
 	parallel(runtime.GOMAXPROCS(0), len(checked), func(i int) { checked[i] = a.checkPDU(ctx, origin, txn.PDUs[i]) })
-	for _, c := range checked {
+	for i, c := range checked {
 		if c.pdu == nil {
+			if err := a.takeNoted(ctx, origin, txn.PDUs[i]); err != nil {
+				a.log.Debug("an event of no room here was refused", "origin", origin, "err", err)
+			}
 			continue // what has no id can't be answered for
 		}
 		id := c.pdu.EventID()

@@ -64,7 +64,7 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 	}
 	proto := &gomatrixserverlib.ProtoEvent{
 		SenderID: n.Sender, RoomID: b.head.row.ID, Type: n.Type, StateKey: n.StateKey,
-		PrevEvents: b.head.row.ForwardExtremities, Depth: b.head.row.Depth + 1,
+		PrevEvents: b.newest(), Depth: b.head.row.Depth + 1,
 		Content: n.Content, Redacts: n.Redacts, Version: b.rm.version,
 	}
 	auth, err := b.authEvents(proto)
@@ -86,6 +86,13 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 	return e, b.append(e, pdu)
 }
 
+// newest are the room's ends that a new event comes after. Where there are more than an
+// event may name, the others wait for the next.
+func (b *builder) newest() []string {
+	ends := b.head.row.ForwardExtremities
+	return ends[:min(len(ends), maxPrevEvents)]
+}
+
 // append puts an authorised event at the end of the timeline.
 func (b *builder) append(e *storage.Event, pdu gomatrixserverlib.PDU) error {
 	if err := b.number(e); err != nil {
@@ -99,7 +106,7 @@ func (b *builder) append(e *storage.Event, pdu gomatrixserverlib.PDU) error {
 			return err
 		}
 	}
-	b.head.row.ForwardExtremities = []string{e.ID}
+	b.head.row.ForwardExtremities = append([]string{e.ID}, b.head.row.ForwardExtremities[len(b.newest()):]...)
 	b.head.row.Depth = e.Depth
 	b.s.events.Set(e.NID, e)
 	return nil

@@ -75,6 +75,9 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, told []
 		case err == nil && refused != nil:
 			return refused
 		}
+		if err == nil {
+			s.mergeEnds(ctx, roomID)
+		}
 		return err
 	}
 	return httpapi.Unavailable(time.Second, "The room's newest events can't be stored; try again")
@@ -407,7 +410,8 @@ func (b *builder) wasMissed(id string) (bool, error) {
 }
 
 // otherEnds are the room's ends that the event doesn't come after, and the states
-// after them.
+// after them. Of very many, which only a server can make that means no good, the state
+// that they were resolved to stands for theirs.
 func (b *builder) otherEnds(pdu gomatrixserverlib.PDU) (ends []string, sets []storage.StateMap, err error) {
 	behind := map[string]bool{}
 	for _, id := range pdu.PrevEventIDs() {
@@ -417,6 +421,9 @@ func (b *builder) otherEnds(pdu gomatrixserverlib.PDU) (ends []string, sets []st
 		if !behind[id] {
 			ends = append(ends, id)
 		}
+	}
+	if len(ends) > maxPrevEvents {
+		return ends, []storage.StateMap{b.head.state}, nil
 	}
 	list, err := b.s.db.EventsByID(b.ctx, ends)
 	if err != nil {
