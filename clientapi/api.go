@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"hearth/delayed"
 	"hearth/internal/httpapi"
 	"hearth/internal/mail"
 	"hearth/internal/password"
@@ -19,7 +20,7 @@ import (
 	"hearth/storage"
 )
 
-// Options of New. DB, Rooms, Passwords, PushRules, Pushers and People are required.
+// Options of New. DB, Rooms, Passwords, PushRules, Pushers, People and Delayed are required.
 type Options struct {
 	DB        *storage.DB
 	Rooms     *roomserver.Server
@@ -66,6 +67,10 @@ type Options struct {
 	People *search.People
 	// Search finds what was said; nil if the search is turned off.
 	Search *search.Index
+	// Delayed sends events later.
+	Delayed *delayed.Scheduler
+	// LiveKit are the URLs of services that give clients access to a LiveKit server.
+	LiveKit []string
 	// Federation reaches other servers; nil without federation.
 	Federation *Federation
 	// Version is the program's, for the landing page.
@@ -138,6 +143,8 @@ func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/client/v1", "/_matrix/client/unstable"}, a.relationRoutes())
 	a.registerFinding(s)
 	a.registerAccounts(s)
+	a.registerDelayed(s)
+	a.registerRTC(s)
 	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.synapseReportRoutes(), a.landingRoutes()))
 }
 

@@ -31,6 +31,9 @@ func (a *API) getCapabilities(_ *http.Request, u *httpapi.Requester) (any, error
 		"m.3pid_changes":             enabled(a.o.Mailer != nil),
 		"m.get_login_token":          enabled(true),
 		"m.forget_forced_upon_leave": enabled(a.rooms.ForgetsOnLeave()),
+
+		"org.matrix.msc4140.delayed_events": map[string]int64{
+			"max_delay_ms": a.o.Delayed.MaxDelay().Milliseconds(), "max_scheduled": int64(a.o.Delayed.MaxPerUser())},
 	}
 	if u.Admin {
 		capabilities["m.account_moderation"] = map[string]bool{"lock": true, "suspend": true}

@@ -28,6 +28,9 @@ type eventID struct {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3roomsroomidsendeventtypetxnid
 func (a *API) putSend(r *http.Request, u *httpapi.Requester) (any, error) {
+	if isDelayed(r) {
+		return a.putSendDelayed(r, u)
+	}
 	content, err := httpapi.ReadJSON(r)
 	if err != nil {
 		return nil, err

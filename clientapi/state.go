@@ -91,6 +91,9 @@ func (a *API) putState(r *http.Request, u *httpapi.Requester) (any, error) {
 			return nil, err
 		}
 	}
+	if isDelayed(r) {
+		return a.scheduleParam(r, u, storage.DelayedEvent{StateKey: &stateKey, Content: content})
+	}
 	id, err := a.rooms.Send(r.Context(), roomserver.EventRequest{
 		RoomID: roomID, Sender: u.UserID, Type: eventType, StateKey: &stateKey, Content: content,
 	})

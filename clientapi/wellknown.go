@@ -12,6 +12,9 @@ type wellKnown struct {
 	Homeserver struct {
 		BaseURL string `json:"base_url"`
 	} `json:"m.homeserver"`
+	// RTCFoci are the transports of calls, where clients look for them that don't ask
+	// for them yet.
+	RTCFoci []transport `json:"org.matrix.msc4143.rtc_foci,omitempty"`
 }
 
 // wellKnown is nil when no public URL is configured.
@@ -21,6 +24,7 @@ func (a *API) wellKnown() *wellKnown {
 	}
 	var w wellKnown
 	w.Homeserver.BaseURL = strings.TrimSuffix(a.o.PublicBaseURL, "/")
+	w.RTCFoci = a.transports()
 	return &w
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"hearth/delayed"
 	"hearth/internal/httpapi"
 	"hearth/internal/password"
 	"hearth/push"
@@ -63,6 +64,11 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 	t.Cleanup(o.Search.Stop)
 	o.People = search.NewPeople(search.PeopleOptions{DB: w.db, ServerName: "test.local"})
 	t.Cleanup(o.People.Stop)
+	if o.Delayed == nil {
+		o.Delayed = delayed.New(delayed.Options{DB: w.db, Rooms: o.Rooms, MaxDelay: time.Hour, MaxPerUser: 5})
+		o.Delayed.Start()
+		t.Cleanup(o.Delayed.Stop)
+	}
 	w.api = New(o)
 	server := httpapi.NewServer(httpapi.Options{Authenticate: w.api.Authenticate, Seen: w.api.Seen})
 	w.api.Register(server)

@@ -95,7 +95,7 @@ func (b *builder) firstEvents(r NewRoomRequest) error {
 			return fmt.Errorf("encoding a first event: %w", err)
 		}
 		req := EventRequest{RoomID: b.head.row.ID, Sender: r.Creator, Type: ie.Type, StateKey: ie.StateKey, Content: raw}
-		if err := req.check(); err != nil {
+		if err := req.Check(); err != nil {
 			return err
 		}
 		if _, err := b.send(req, [16]byte{}, nil); err != nil {

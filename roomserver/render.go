@@ -149,8 +149,13 @@ func (r Rendered) Append(b []byte, e *storage.Event, reader Reader) []byte {
 	if reader.Membership != "" {
 		b = appendMember(b, "membership", reader.Membership)
 	}
-	if e.TxnID != "" && e.TxnDevice == reader.DeviceID && e.Sender == reader.UserID {
-		b = appendMember(b, "transaction_id", e.TxnID)
+	if e.TxnID != "" && e.Sender == reader.UserID {
+		switch e.TxnDevice {
+		case reader.DeviceID:
+			b = appendMember(b, "transaction_id", e.TxnID)
+		case DelayedDevice:
+			b = appendMember(b, "org.matrix.msc4140.delay_id", e.TxnID)
+		}
 	}
 	b = append(b, r.Unsigned...)
 	b = reader.Bundles.append(b, e, reader)

@@ -35,6 +35,10 @@ type EventRequest struct {
 	OriginTS int64
 }
 
+// DelayedDevice stands in EventRequest for the device of events that were scheduled
+// before; the transaction's id is the delay's.
+const DelayedDevice = "org.matrix.msc4140 delayed event"
+
 // maxIDBytes bounds event types, state keys and transaction ids.
 const maxIDBytes = 255
 
@@ -44,7 +48,7 @@ const maxIDBytes = 255
 // redaction's target isn't there. A state event that says what the state says
 // already returns the one that is there.
 func (s *Server) Send(ctx context.Context, r EventRequest) (string, error) {
-	if err := r.check(); err != nil {
+	if err := r.Check(); err != nil {
 		return "", err
 	}
 	key := r.txnKey()
@@ -104,7 +108,8 @@ func (s *Server) awaitTxn(ctx context.Context, t *txn) (string, error) {
 	return t.eventID, nil
 }
 
-func (r *EventRequest) check() error {
+// Check refuses what can be sent in no room.
+func (r *EventRequest) Check() error {
 	if !gjson.ParseBytes(r.Content).IsObject() {
 		return httpapi.BadJSON("The content of an event must be an object")
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"hearth/clientapi"
+	"hearth/delayed"
 	"hearth/federationapi"
 	federation "hearth/federationapi/client"
 	"hearth/internal/certificate"
@@ -110,7 +111,12 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	if err != nil {
 		return err
 	}
+	later := delayed.New(delayed.Options{
+		DB: db, Rooms: rooms, MaxDelay: time.Duration(cfg.DelayedEvents.MaxDelay), MaxPerUser: cfg.DelayedEvents.MaxPerUser,
+		SendLimit: limits[httpapi.RateMessage], ManageLimit: limits[httpapi.RateMessage], Logger: s.log,
+	})
 	client := clientapi.New(clientapi.Options{
+		Delayed: later, LiveKit: cfg.RTC.LiveKitServiceURLs,
 		Search: index,
 		People: people, PresenceEnabled: cfg.Presence.Enabled,
 		Mailer: mailer, EmailRequired: cfg.Registration.RequireEmail, ClientURLs: cfg.ClientURLs,
@@ -156,6 +162,8 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	if err := s.addFederation(ctx, cfg, db, rooms, asker, media, api, others); err != nil {
 		return err
 	}
+	later.Start()
+	s.closers = append(s.closers, func() error { later.Stop(); return nil })
 	s.metrics = metricsHandler(db)
 	return nil
 }

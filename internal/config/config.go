@@ -31,6 +31,8 @@ type Config struct {
 	Search        Search        `doc:"Finding what was said."`
 	UserDirectory UserDirectory `yaml:"user_directory" doc:"Finding people."`
 	Push          Push          `doc:"Notifications on people's phones."`
+	DelayedEvents DelayedEvents `yaml:"delayed_events" doc:"Events that people have sent later: reminders, and the hang-up of calls whose client has\ngone away."`
+	RTC           RTC           `doc:"Calls, as Element Call makes them (MatrixRTC)."`
 	Support       Support       `doc:"Whom /.well-known/matrix/support names as this server's contact."`
 	Cache         Cache         `doc:"Memory."`
 	Logging       Logging       `doc:"Logs."`
@@ -158,14 +160,15 @@ func Default(serverName string) *Config {
 			Expensive:    Rate{PerSecond: 5, Burst: 50},
 			Federation:   Rate{PerSecond: 50, Burst: 500},
 		},
-		Presence:   Presence{Enabled: true},
-		Email:      Email{TLS: "starttls"},
-		TURN:       TURN{Lifetime: Duration(86400e9)},
-		Media:      defaultMedia(),
-		Search:     Search{Enabled: true},
-		Federation: Federation{VerifyCertificates: true, LongestPause: Duration(3600e9)},
-		Cache:      Cache{Budget: 128 << 20},
-		Logging:    Logging{Level: "info", Format: "text"},
+		Presence:      Presence{Enabled: true},
+		Email:         Email{TLS: "starttls"},
+		TURN:          TURN{Lifetime: Duration(86400e9)},
+		Media:         defaultMedia(),
+		Search:        Search{Enabled: true},
+		DelayedEvents: DelayedEvents{MaxDelay: Duration(24 * 3600e9), MaxPerUser: 100},
+		Federation:    Federation{VerifyCertificates: true, LongestPause: Duration(3600e9)},
+		Cache:         Cache{Budget: 128 << 20},
+		Logging:       Logging{Level: "info", Format: "text"},
 	}
 }
 

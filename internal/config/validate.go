@@ -41,6 +41,7 @@ func (l *loader) validate(c *Config) {
 	l.rates(c)
 	l.federation(&c.Federation)
 	l.media(&c.Media)
+	l.calls(c)
 	if c.Cache.Budget < 16<<20 {
 		l.problem("cache.budget", "must be at least 16MiB")
 	}

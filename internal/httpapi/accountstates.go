@@ -47,7 +47,7 @@ func operations(list string) map[string]bool {
 }
 
 // guestOperations are what guests may do: the specification's list, joining a room by
-// its alias, and logging out. Of a profile it is the display name alone.
+// its alias, what calls need, and logging out. Of a profile it is the display name alone.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#guest-access
 var guestOperations = operations(`
@@ -82,6 +82,14 @@ var guestOperations = operations(`
 	POST /keys/claim
 	POST /logout
 	POST /logout/all
+	PUT /org.matrix.msc4140/rooms/{}/delayed_event/{}/{}
+	GET /org.matrix.msc4140/delayed_events
+	GET /org.matrix.msc4140/delayed_events/{}
+	POST /org.matrix.msc4140/delayed_events/{}
+	POST /org.matrix.msc4140/delayed_events/{}/send
+	POST /org.matrix.msc4140/delayed_events/{}/cancel
+	POST /org.matrix.msc4140/delayed_events/{}/restart
+	GET /org.matrix.msc4143/rtc/transports
 `)
 
 // suspendedOperations are what a suspended user may not do. Sending is told apart by
@@ -100,6 +108,7 @@ var suspendedOperations = operations(`
 	POST /rooms/{}/upgrade
 	PUT /rooms/{}/state/{}
 	PUT /rooms/{}/state/{}/{}
+	PUT /org.matrix.msc4140/rooms/{}/delayed_event/{}/{}
 	PUT /profile/{}/{}
 	DELETE /profile/{}/{}
 	PUT /directory/room/{}
