@@ -144,6 +144,7 @@ func (a *API) Register(s *httpapi.Server) {
 	a.registerFinding(s)
 	a.registerAccounts(s)
 	a.registerDelayed(s)
+	a.registerDehydrated(s)
 	a.registerRTC(s)
 	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.synapseReportRoutes(), a.landingRoutes()))
 }

@@ -77,22 +77,31 @@ func (a *API) postKeysUpload(r *http.Request, u *httpapi.Requester) (any, error)
 }
 
 func (a *API) setDeviceKeys(r *http.Request, u *httpapi.Requester, raw json.RawMessage) error {
-	keys := gjson.ParseBytes(raw)
-	if !keys.IsObject() || !keys.Get("algorithms").IsArray() || !keys.Get("keys").IsObject() || !keys.Get("signatures").IsObject() {
-		return httpapi.BadJSON("device_keys needs algorithms, keys and signatures")
-	}
-	if keys.Get("user_id").Str != u.UserID || keys.Get("device_id").Str != u.DeviceID {
-		return httpapi.InvalidParam("device_keys is of another user or device")
-	}
-	canonical, err := canonicaljson.Append(nil, raw)
+	canonical, err := checkDeviceKeys(raw, u.UserID, u.DeviceID)
 	if err != nil {
-		return httpapi.BadJSON("device_keys is %v", err)
+		return err
 	}
 	changed, err := a.db.SetDeviceKeys(r.Context(), storage.DeviceKeys{UserID: u.UserID, DeviceID: u.DeviceID, JSON: canonical})
 	if err != nil || !changed {
 		return err
 	}
 	return a.deviceListChanged(r.Context(), u.UserID, u.DeviceID)
+}
+
+// checkDeviceKeys returns a device's identity keys as they are stored.
+func checkDeviceKeys(raw json.RawMessage, userID, deviceID string) ([]byte, error) {
+	keys := gjson.ParseBytes(raw)
+	if !keys.IsObject() || !keys.Get("algorithms").IsArray() || !keys.Get("keys").IsObject() || !keys.Get("signatures").IsObject() {
+		return nil, httpapi.BadJSON("device_keys needs algorithms, keys and signatures")
+	}
+	if keys.Get("user_id").Str != userID || keys.Get("device_id").Str != deviceID {
+		return nil, httpapi.InvalidParam("device_keys is of another user or device")
+	}
+	canonical, err := canonicaljson.Append(nil, raw)
+	if err != nil {
+		return nil, httpapi.BadJSON("device_keys is %v", err)
+	}
+	return canonical, nil
 }
 
 // deviceKeyList splits the keys of an upload, "ALGORITHM:ID" each.

@@ -12,6 +12,7 @@ var (
 	specVersions = []string{"v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9",
 		"v1.10", "v1.11", "v1.12"}
 	unstableFeatures = map[string]bool{
+		"org.matrix.msc3814":            true, // dehydrated devices
 		"org.matrix.msc4140":            true, // delayed events
 		"org.matrix.msc4143":            true, // transports of calls
 		"org.matrix.msc4222":            true, // state_after in /sync
