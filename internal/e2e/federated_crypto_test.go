@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestEncryptionAcrossServers has two people of two servers talk in an encrypted room
-// and verify one another, by way of Element's engine.
+// TestEncryptionAcrossServers has two people of two servers talk in an encrypted room,
+// share a picture in it and verify one another, by way of Element's engine.
 func TestEncryptionAcrossServers(t *testing.T) {
 	installSDK(t)
 	one, _ := federating(t)
@@ -22,7 +22,7 @@ func tellFederatedStory(t *testing.T, here *server, there string) {
 	register(t, here.base, "alice")
 	story := exec.Command("node", "federated_crypto.mjs")
 	story.Dir = "js"
-	story.Env = append(os.Environ(), "HEARTH_URL="+here.base, "HEARTH_OTHER_URL="+there)
+	story.Env = append(os.Environ(), "HEARTH_URL="+here.base, "HEARTH_OTHER_URL="+there, "HEARTH_PICTURE="+paint(t))
 	out, err := story.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {

@@ -1,6 +1,8 @@
 // Two people on two servers talk in an encrypted room by way of the Rust crypto that
-// Element uses. Run by the Go test, which passes HEARTH_URL and HEARTH_OTHER_URL, and the
-// accounts that are there already.
+// Element uses. Run by the Go test, which passes HEARTH_URL, HEARTH_OTHER_URL and
+// HEARTH_PICTURE, and the accounts that are there already.
+import { readFile } from "node:fs/promises";
+import { receive, send } from "./attachment.mjs";
 import { assert, eventually, password, sdk, start, step, stopAll } from "./lib.mjs";
 
 /** Who has no network at the moment, by user id. */
@@ -54,6 +56,14 @@ try {
         await reads(bob, room, "our secret");
         await bob.sendTextMessage(room, "is safe");
         await reads(alice, room, "is safe");
+    });
+    await step("bob opens a picture that no server can read", async () => {
+        const picture = await readFile(process.env.HEARTH_PICTURE);
+        const sent = await send(alice, room, picture, "fire.png");
+        const got = await receive(bob, room, "fire.png");
+        assert.deepEqual(got.cipher, sent);
+        assert.deepEqual(got.plain, picture);
+        assert.notDeepEqual(got.cipher, picture);
     });
     await step("bob's new phone reads what alice says next", async () => {
         const phone = await encrypted(there, "bob", "phone");
