@@ -130,7 +130,28 @@ func (b *createRoomBody) check() error {
 			return httpapi.BadJSON("Each event of initial_state needs a type and a content")
 		}
 	}
-	return nil
+	return b.checkCreators()
+}
+
+// checkCreators checks the creators that the content of the create event names.
+func (b *createRoomBody) checkCreators() error {
+	given, ok := b.CreationContent["additional_creators"]
+	if !ok {
+		return nil
+	}
+	list, ok := given.([]any)
+	if !ok {
+		return httpapi.InvalidParam("additional_creators must be a list of user ids")
+	}
+	var ids []string
+	for _, id := range list {
+		text, ok := id.(string)
+		if !ok {
+			return httpapi.InvalidParam("additional_creators must be a list of user ids")
+		}
+		ids = append(ids, text)
+	}
+	return checkCreators(ids)
 }
 
 // preset is the one asked for or, without one, what the visibility implies.

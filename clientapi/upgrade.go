@@ -34,13 +34,8 @@ func (a *API) postUpgrade(r *http.Request, u *httpapi.Requester) (any, error) {
 	if body.NewVersion == "" {
 		return nil, httpapi.MissingParam("new_version is missing")
 	}
-	if len(body.Creators) > maxCreators {
-		return nil, httpapi.InvalidParam("additional_creators names more than %d users", maxCreators)
-	}
-	for _, id := range body.Creators {
-		if _, _, ok := userid.Split(id); !ok {
-			return nil, httpapi.InvalidParam("%q is no user id", id)
-		}
+	if err := checkCreators(body.Creators); err != nil {
+		return nil, err
 	}
 	slices.Sort(body.Creators)
 	q := roomserver.UpgradeRequest{RoomID: httpapi.Var(r, "roomId"), User: u.UserID, Version: body.NewVersion,
@@ -54,6 +49,19 @@ func (a *API) postUpgrade(r *http.Request, u *httpapi.Requester) (any, error) {
 		return nil, err
 	}
 	return map[string]string{"replacement_room": newRoom}, nil
+}
+
+// checkCreators refuses what can't be additional_creators.
+func checkCreators(ids []string) error {
+	if len(ids) > maxCreators {
+		return httpapi.InvalidParam("additional_creators names more than %d users", maxCreators)
+	}
+	for _, id := range ids {
+		if _, _, ok := userid.Split(id); !ok {
+			return httpapi.InvalidParam("%q is no user id", id)
+		}
+	}
+	return nil
 }
 
 // inviteCreators invites the creators of a room that was just made, who could do all in it

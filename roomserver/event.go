@@ -44,8 +44,8 @@ func (s *Server) buildPDU(v gomatrixserverlib.IRoomVersion, p *gomatrixserverlib
 
 // buildError is the Matrix error for an event that the library wouldn't build.
 func buildError(err error) error {
-	var invalid gomatrixserverlib.EventValidationError // as building returns it
-	if errors.As(err, &invalid) && invalid.Code == gomatrixserverlib.EventValidationTooLarge {
+	invalid := validationError(err)
+	if invalid != nil && invalid.Code == gomatrixserverlib.EventValidationTooLarge {
 		return httpapi.New(http.StatusRequestEntityTooLarge, "M_TOO_LARGE", "%s", clean(invalid.Message))
 	}
 	var badJSON gomatrixserverlib.BadJSONError
@@ -53,10 +53,22 @@ func buildError(err error) error {
 		return httpapi.BadJSON("The event isn't canonical JSON: %s", clean(badJSON.Error()))
 	}
 	var syntax *json.SyntaxError
-	if errors.As(err, &invalid) || errors.As(err, &syntax) {
+	if invalid != nil || errors.As(err, &syntax) {
 		return httpapi.BadJSON("The event is invalid: %s", clean(err.Error()))
 	}
 	return fmt.Errorf("building an event: %w", err)
+}
+
+// validationError is the library's in the error's chain, nil if there is none. It returns
+// it as a value when it builds an event, and as a pointer when it authorises one.
+func validationError(err error) *gomatrixserverlib.EventValidationError {
+	var value gomatrixserverlib.EventValidationError
+	if errors.As(err, &value) {
+		return &value
+	}
+	var pointer *gomatrixserverlib.EventValidationError
+	errors.As(err, &pointer)
+	return pointer
 }
 
 // notAllowed is the Matrix error for an event that the room's state refuses.
@@ -65,8 +77,7 @@ func notAllowed(err error) error {
 	if errors.As(err, &refused) && strings.Contains(refused.Message, "unparseable") {
 		return httpapi.BadJSON("%s", clean(refused.Message))
 	}
-	var invalid *gomatrixserverlib.EventValidationError // as the rules return it
-	if errors.As(err, &invalid) && invalid.Code == http.StatusBadRequest {
+	if invalid := validationError(err); invalid != nil && invalid.Code == http.StatusBadRequest {
 		return httpapi.BadJSON("%s", clean(invalid.Message))
 	}
 	if errors.As(err, &refused) {

@@ -3,9 +3,7 @@ package roomserver
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 
 	"github.com/tidwall/gjson"
