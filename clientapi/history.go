@@ -222,7 +222,7 @@ func (h *history) find(ctx context.Context, id string) (*storage.Event, error) {
 // visibleEvent returns the event in the path, if the reader may see it.
 func (h *history) visibleEvent(r *http.Request) (*storage.Event, error) {
 	e, err := h.find(r.Context(), httpapi.Var(r, "eventId"))
-	if errors.Is(err, storage.ErrNotFound) || err == nil && (e.Flags != 0 || !h.vis.CanSee(e)) {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && (!e.Accepted() || !h.vis.CanSee(e)) {
 		return nil, httpapi.NotFound("There is no such event")
 	}
 	return e, err

@@ -169,7 +169,7 @@ func (h *history) threads(ctx context.Context, participant string, before storag
 			return nil, 0, err
 		}
 		for _, e := range events {
-			if e.Flags == 0 && h.vis.CanSee(e) {
+			if e.Accepted() && h.vis.CanSee(e) {
 				roots = append(roots, e)
 			}
 		}

@@ -92,7 +92,7 @@ func (a *API) postReportEvent(r *http.Request, u *httpapi.Requester) (any, error
 	if err != nil {
 		return nil, err
 	}
-	if e.Flags != 0 || !vis.CanSee(e) {
+	if !e.Accepted() || !vis.CanSee(e) {
 		return nil, unknown
 	}
 	return nil, a.report(r, u, storage.Report{Kind: "event", RoomID: v.Room.ID, EventID: e.ID, Target: e.Sender}, false)

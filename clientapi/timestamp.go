@@ -32,7 +32,7 @@ func (a *API) getTimestampToEvent(r *http.Request, u *httpapi.Requester) (any, e
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.rooms.EventNear(r.Context(), h.v, ts, dir == "f", func(e *storage.Event) bool { return e.Flags == 0 && h.vis.CanSee(e) })
+	e, err := a.rooms.EventNear(r.Context(), h.v, ts, dir == "f", func(e *storage.Event) bool { return e.Accepted() && h.vis.CanSee(e) })
 	if err != nil {
 		return nil, err
 	}

@@ -131,3 +131,24 @@ func conversation(t *testing.T, version string) {
 		})
 	}
 }
+
+// TestPassedOn has a server that sends nothing by itself join a room by way of another:
+// the third learns of it from that one.
+func TestPassedOn(t *testing.T) {
+	all := newHearths(t, 3, nil)
+	one, two, three := all[0], all[1], all[2]
+	for _, h := range []*hearth{one, two} {
+		if err := h.api.StartSending(background(t)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(h.api.StopSending)
+	}
+	bob, carol := "@bob:"+two.name, "@carol:"+three.name
+	room := one.room("11")
+	two.join(room, bob, one)
+	three.join(room, carol, two)
+	eventually(t, "that the first server sees carol", func() bool {
+		v, err := one.rooms.View(background(t), room)
+		return err == nil && v.Membership(carol) == "join"
+	})
+}

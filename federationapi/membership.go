@@ -181,10 +181,15 @@ func (a *API) putSendLeave(r *http.Request, origin string, body json.RawMessage)
 	return nil, a.takeMembership(r.Context(), pdu)
 }
 
-// takeMembership takes in a membership event that was sent by itself. What the rules
-// refuse is refused to the sender.
+// takeMembership takes in a membership event that was sent by itself, to be passed on to
+// the other servers in the room, which nobody else does. What the rules refuse is refused
+// to the sender.
 func (a *API) takeMembership(ctx context.Context, pdu gomatrixserverlib.PDU) error {
-	err := a.rooms.Receive(ctx, pdu)
+	return refusal(a.rooms.ReceiveToPassOn(ctx, pdu))
+}
+
+// refusal is what a server is answered whose event couldn't be taken in.
+func refusal(err error) error {
 	var missing *roomserver.MissingEventsError
 	if errors.As(err, &missing) {
 		return httpapi.New(http.StatusBadRequest, "M_INVALID_PARAM", "The event refers to events that this server doesn't know")

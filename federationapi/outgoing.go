@@ -32,13 +32,14 @@ func (o *outgoing) concerns(server string) bool {
 	return o.servers[server] > 0 || o.also == server
 }
 
-// outgoingOf lists what in a batch this server's users did that concerns others.
+// outgoingOf lists what in a batch this server's users did that concerns others, and
+// what it passes on.
 func (s *sender) outgoingOf(b *storage.Batch) (list []*outgoing) {
 	own := s.a.serverName
 	for _, c := range b.Changes {
 		if c.Room != nil {
 			for _, e := range c.Room.Events {
-				if e.Flags == 0 && e.Position != 0 && e.Sub == 0 && userid.Domain(e.Sender) == own {
+				if e.Accepted() && e.Position != 0 && e.Sub == 0 && (userid.Domain(e.Sender) == own || e.Flags&storage.PassedOn != 0) {
 					list = append(list, &outgoing{at: e.Position, event: e, view: &roomserver.View{Room: c.Room.Room, State: c.Room.StateAfter}})
 				}
 			}
@@ -128,6 +129,9 @@ func (s *sender) resolveEvent(ctx context.Context, o *outgoing) (err error) {
 // targetOf is the server of a membership's user, who may have left by it, "" for other
 // events. An invited user's server has been given the invitation already.
 func targetOf(e *storage.Event) string {
+	if e.Flags&storage.PassedOn != 0 {
+		return "" // who sent it
+	}
 	if e.Type == "m.room.member" && e.IsState() && gjson.GetBytes(e.JSON, "content.membership").Str != "invite" {
 		return userid.Domain(*e.StateKey)
 	}

@@ -69,7 +69,7 @@ func (s *Sender) noteRoom(c *storage.RoomChange) {
 		}
 	}
 	for i, e := range c.Events {
-		if e.Position == 0 || e.Flags != 0 {
+		if e.Position == 0 || !e.Accepted() {
 			continue
 		}
 		for _, who := range s.people.rooms[c.Room.NID] {

@@ -41,7 +41,7 @@ func (w *pastWriter) redactions() error {
 	var ids []string
 	for _, e := range w.old.Events {
 		ids = append(ids, e.ID)
-		if target := redactsOf(w.rm.version, e); e.Type == "m.room.redaction" && e.Flags == 0 && target != "" {
+		if target := redactsOf(w.rm.version, e); e.Type == "m.room.redaction" && e.Accepted() && target != "" {
 			by[target] = e
 		}
 	}

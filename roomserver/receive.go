@@ -42,18 +42,31 @@ var errStale = errors.New("the room's newest events couldn't be stored")
 //
 // https://spec.matrix.org/v1.19/server-server-api/#checks-performed-on-receipt-of-a-pdu
 func (s *Server) Receive(ctx context.Context, pdu gomatrixserverlib.PDU) error {
-	return s.receive(ctx, pdu, nil)
+	return s.receive(ctx, pdu, reception{})
+}
+
+// ReceiveToPassOn is Receive for an event that this server alone was given, and sends to
+// the others in the room.
+func (s *Server) ReceiveToPassOn(ctx context.Context, pdu gomatrixserverlib.PDU) error {
+	return s.receive(ctx, pdu, reception{passOn: true})
 }
 
 // ReceiveTold takes in an event of whose predecessors some aren't known, with the events
 // of the state before it as another server tells it. These must be known, or are left
 // out.
 func (s *Server) ReceiveTold(ctx context.Context, pdu gomatrixserverlib.PDU, told []string) error {
-	return s.receive(ctx, pdu, append([]string{}, told...))
+	return s.receive(ctx, pdu, reception{told: append([]string{}, told...)})
 }
 
-// receive takes in an event; told, unless nil, is the state before it.
-func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, told []string) error {
+// reception is how an event came.
+type reception struct {
+	// told, unless nil, is the state before the event.
+	told []string
+	// passOn is whether this server has to send it to others.
+	passOn bool
+}
+
+func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how reception) error {
 	if err := checkPDU(pdu); err != nil {
 		return err
 	}
@@ -61,7 +74,7 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, told []
 	for range maxAttempts {
 		var refused *RefusedError
 		err := s.change(ctx, roomID, func(b *builder) (err error) {
-			refused, err = b.receive(pdu, told)
+			refused, err = b.receive(pdu, how)
 			return err
 		})
 		switch {
@@ -99,11 +112,11 @@ func (b *builder) flushed() error {
 	return nil
 }
 
-func (b *builder) receive(pdu gomatrixserverlib.PDU, told []string) (*RefusedError, error) {
+func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedError, error) {
 	if err := b.flushed(); err != nil {
 		return nil, err
 	}
-	known, err := b.refersTo(pdu, told != nil)
+	known, err := b.refersTo(pdu, how.told != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +130,7 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, told []string) (*RefusedErr
 		}
 		b.takeUp(e, stored)
 	}
-	at, err := b.stateBefore(pdu, known, told)
+	at, err := b.stateBefore(pdu, known, how.told)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +140,9 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, told []string) (*RefusedErr
 	}
 	if refused != nil {
 		return refused, b.appendRefused(e, at, refused.Flags)
+	}
+	if how.passOn {
+		e.Flags |= storage.PassedOn
 	}
 	if at.newest {
 		err = b.append(e, pdu)

@@ -196,7 +196,7 @@ func (f *finder) add(ctx context.Context, events []*storage.Event) error {
 			return nil
 		}
 		f.result.End = e.Place
-		if vis == nil || e.Flags != 0 || e.RedactedBy != "" || !vis.CanSee(e) || f.q.Wanted != nil && !f.q.Wanted(e) {
+		if vis == nil || !e.Accepted() || e.RedactedBy != "" || !vis.CanSee(e) || f.q.Wanted != nil && !f.q.Wanted(e) {
 			continue
 		}
 		f.result.Found = append(f.result.Found, Found{e, f.rank(e), vis, f.views[e.RoomNID]})

@@ -30,7 +30,7 @@ func (db *DB) UnsentEvents(ctx context.Context, userID string, rooms []int64, ig
 			SELECT l.* FROM events l
 			LEFT JOIN push_exceptions x ON x.room_nid = w.room_nid AND x.user_id = $1 AND x.position = l.position
 			WHERE l.room_nid = w.room_nid AND l.position > greatest($4::bigint, read.position, came.position) AND l.position <= $5
-				AND l.position IS NOT NULL AND l.sub = 0 AND l.flags = 0 AND l.redacted_by IS NULL
+				AND l.position IS NOT NULL AND l.sub = 0 AND l.flags & 7 = 0 AND l.redacted_by IS NULL
 				AND l.sender <> $1 AND l.sender <> ALL($6)
 				AND coalesce(x.notifies, l.notifies OR EXISTS (SELECT FROM highlights h
 					WHERE h.room_nid = w.room_nid AND h.user_id IN ($1, '') AND h.position = l.position))
@@ -77,7 +77,7 @@ type Notification struct {
 func (db *DB) Notifications(ctx context.Context, userID string, ignored []string, upTo Position, onlyHighlights bool, limit int) (page []Notification, next Position, err error) {
 	looked := max(2*limit, 50)
 	rows, err := db.query(ctx, `SELECT`+eventColumns+`,
-			e.flags = 0 AND e.redacted_by IS NULL AND e.sender <> $1 AND e.sender <> ALL($5) AND coalesce(x.notifies, e.notifies OR h.found),
+			e.flags & 7 = 0 AND e.redacted_by IS NULL AND e.sender <> $1 AND e.sender <> ALL($5) AND coalesce(x.notifies, e.notifies OR h.found),
 			coalesce(x.highlights, h.found)
 		FROM (
 			SELECT m.room_nid, c.position FROM memberships m

@@ -35,7 +35,7 @@ func ContentRelation(content []byte) (Relation, bool) {
 // Relation returns the event's relation, if it has one that counts: rejected events'
 // don't.
 func (e *Event) Relation() (Relation, bool) {
-	if e.Flags != 0 || !bytes.Contains(e.JSON, []byte(`"m.relates_to"`)) {
+	if !e.Accepted() || !bytes.Contains(e.JSON, []byte(`"m.relates_to"`)) {
 		return Relation{}, false
 	}
 	return ContentRelation([]byte(gjson.GetBytes(e.JSON, "content").Raw))

@@ -84,7 +84,7 @@ const searchable = `('m.room.message', 'm.room.name', 'm.room.topic')`
 func (db *DB) SearchableAfter(ctx context.Context, after, upTo Position, limit int) ([]*Event, error) {
 	rows, err := db.query(ctx, `SELECT`+eventColumns+`
 		FROM events e JOIN rooms r ON r.nid = e.room_nid
-		WHERE e.position > $1 AND e.position <= $2 AND e.sub = 0 AND e.flags = 0
+		WHERE e.position > $1 AND e.position <= $2 AND e.sub = 0 AND e.flags & 7 = 0
 			AND (e.type IN `+searchable+` OR e.type = 'm.room.redaction')
 		ORDER BY e.position LIMIT $3`, after, upTo, limit)
 	events, err := collect(rows, err, scanEvent)
@@ -99,7 +99,7 @@ func (db *DB) SearchableAfter(ctx context.Context, after, upTo Position, limit i
 func (db *DB) NewestSearchable(ctx context.Context, rooms []int64, after, upTo Position, limit int) ([]*Event, error) {
 	rows, err := db.query(ctx, `SELECT`+eventColumns+`
 		FROM events e JOIN rooms r ON r.nid = e.room_nid
-		WHERE e.position > $2 AND e.position <= $3 AND e.sub = 0 AND e.flags = 0 AND e.redacted_by IS NULL
+		WHERE e.position > $2 AND e.position <= $3 AND e.sub = 0 AND e.flags & 7 = 0 AND e.redacted_by IS NULL
 			AND e.type IN `+searchable+` AND e.room_nid = ANY($1)
 		ORDER BY e.position DESC LIMIT $4`, nids(rooms), after, upTo, limit)
 	events, err := collect(rows, err, scanEvent)

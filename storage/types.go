@@ -30,7 +30,14 @@ const (
 	Rejected
 	// SoftFailed marks an event that the current state didn't allow when it came.
 	SoftFailed
+	// PassedOn marks an accepted event of another server's that came to this one alone,
+	// which sends it to all others in the room.
+	PassedOn
 )
+
+// Accepted reports whether the event counts: it is no outlier, and was neither rejected
+// nor soft-failed.
+func (e *Event) Accepted() bool { return e.Flags&(Outlier|Rejected|SoftFailed) == 0 }
 
 // Event is one stored event. Once it has been handed to the stream or read from
 // the database it isn't changed again: a redaction makes a new value.

@@ -61,7 +61,7 @@ func (h *hub) followRoom(c *storage.RoomChange) {
 	h.advance(r, c)
 	r.logState(c)
 	for i, e := range c.Events {
-		if e.Position != 0 && e.Flags == 0 {
+		if e.Position != 0 && e.Accepted() {
 			r.bump(e)
 			h.appendTail(r, newEntry(e, highlightsOf(c, i), exceptionsOf(c, i)))
 		}
