@@ -28,7 +28,8 @@ type crossSigningUpload struct {
 }
 
 // postCrossSigning answers POST /_matrix/client/v3/keys/device_signing/upload.
-// Replacing keys needs the password; the first ones and the same ones again don't.
+// Who has keys proves who they are to replace one or to add another; the first ones, and
+// the same ones again, need no proof.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3keysdevice_signingupload
 func (a *API) postCrossSigning(r *http.Request, u *httpapi.Requester) (any, error) {
@@ -48,7 +49,7 @@ func (a *API) postCrossSigning(r *http.Request, u *httpapi.Requester) (any, erro
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}
-	if replaces(keys, known) {
+	if changes(keys, known) {
 		r.Body = readAgain(body)
 		if _, err := a.interactive(r, u, nil); err != nil {
 			return nil, err
@@ -132,14 +133,19 @@ func signedBy(raw []byte, userID, public string) bool {
 	return gomatrixserverlib.VerifyJSON(userID, gomatrixserverlib.KeyID("ed25519:"+public), key, raw) == nil
 }
 
-// replaces reports whether an upload puts another key in the place of one that is
-// there.
-func replaces(keys, known []storage.CrossSigningKey) bool {
+// changes reports whether an upload says anything else than what a user has who has
+// keys already: another key in the place of one, or one more.
+func changes(keys, known []storage.CrossSigningKey) bool {
+	if len(known) == 0 {
+		return false
+	}
+	public := map[string]string{}
+	for _, old := range known {
+		public[old.Usage] = devicekeys.PublicKey(old.JSON)
+	}
 	for _, k := range keys {
-		for _, old := range known {
-			if k.Usage == old.Usage && devicekeys.PublicKey(k.JSON) != devicekeys.PublicKey(old.JSON) {
-				return true
-			}
+		if public[k.Usage] != devicekeys.PublicKey(k.JSON) {
+			return true
 		}
 	}
 	return false

@@ -9,8 +9,8 @@ import (
 // specVersions are the versions of the specification whose required parts are
 // all served, and unstableFeatures what is served beyond any of them.
 var (
-	specVersions = []string{"v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9",
-		"v1.10", "v1.11", "v1.12"}
+	specVersions = []string{"r0.5.0", "r0.6.0", "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9",
+		"v1.10", "v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17"}
 	unstableFeatures = map[string]bool{
 		"org.matrix.msc3814":            true, // dehydrated devices
 		"org.matrix.msc4140":            true, // delayed events

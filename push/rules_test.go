@@ -100,7 +100,7 @@ func TestChangingRules(t *testing.T) {
 	w.ok("PUT", rulePath("override", "first", "/enabled"), "alice", object{"enabled": false})
 	w.ok("PUT", rulePath("override", "first", ""), "alice", object{"actions": []any{"notify", "coalesce", object{"set_tweak": "sound", "value": "x"}}})
 	want(t, "a changed rule stays disabled", w.ok("GET", rulePath("override", "first", "/enabled"), "alice", nil).Raw, `{"enabled":false}`)
-	want(t, "actions", w.ok("GET", rulePath("override", "first", "/actions"), "alice", nil).Raw, `{"actions":["notify",{"set_tweak":"sound","value":"x"}]}`)
+	want(t, "actions", w.ok("GET", rulePath("override", "first", "/actions"), "alice", nil).Raw, `{"actions":["notify","coalesce",{"set_tweak":"sound","value":"x"}]}`)
 	news := w.ok("GET", "/sync?since="+since.Get("next_batch").Str, "alice", nil)
 	event := news.Get(`account_data.events.#(type=="m.push_rules").content`)
 	w.restart()
