@@ -72,18 +72,7 @@ func (a *API) adminPurgeCache(r *http.Request, _ *httpapi.Requester) (any, error
 }
 
 func (a *API) adminDeleteUserMedia(r *http.Request, _ *httpapi.Requester) (any, error) {
-	userID, err := a.localUser(r)
-	if err != nil {
-		return nil, err
-	}
-	p, err := mediaPage(r)
-	if err != nil {
-		return nil, err
-	}
-	if !p.SortsUserMedia() {
-		return nil, httpapi.InvalidParam("order_by is no column of this list")
-	}
-	list, _, err := a.db.UserMedia(r.Context(), userID, p)
+	list, _, _, err := a.userMedia(r)
 	if err != nil {
 		return nil, err
 	}

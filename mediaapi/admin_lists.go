@@ -45,19 +45,25 @@ func (a *API) localUser(r *http.Request) (string, error) {
 	return userID, err
 }
 
-func (a *API) adminUserMedia(r *http.Request, _ *httpapi.Requester) (any, error) {
+// userMedia reads the page that a request asks for of the media of the user it names, and
+// how many there are in all.
+func (a *API) userMedia(r *http.Request) (list []storage.MediaDetails, p storage.MediaPage, total int64, err error) {
 	userID, err := a.localUser(r)
 	if err != nil {
-		return nil, err
+		return nil, p, 0, err
 	}
-	p, err := mediaPage(r)
-	if err != nil {
-		return nil, err
+	if p, err = mediaPage(r); err != nil {
+		return nil, p, 0, err
 	}
 	if !p.SortsUserMedia() {
-		return nil, httpapi.InvalidParam("order_by is no column of this list")
+		return nil, p, 0, httpapi.InvalidParam("order_by is no column of this list")
 	}
-	list, total, err := a.db.UserMedia(r.Context(), userID, p)
+	list, total, err = a.db.UserMedia(r.Context(), userID, p)
+	return list, p, total, err
+}
+
+func (a *API) adminUserMedia(r *http.Request, _ *httpapi.Requester) (any, error) {
+	list, p, total, err := a.userMedia(r)
 	if err != nil {
 		return nil, err
 	}

@@ -124,20 +124,6 @@ func (db *DB) StateEventsBetween(ctx context.Context, room int64, after, upTo Po
 	return events, nil
 }
 
-// StateHistory returns all events that the timeline has for one piece of state,
-// oldest first.
-func (db *DB) StateHistory(ctx context.Context, room int64, t StateTuple) ([]*Event, error) {
-	rows, err := db.query(ctx, `SELECT`+eventColumns+`
-		FROM events e JOIN rooms r ON r.nid = e.room_nid
-		WHERE e.room_nid = $1 AND e.type = $2 AND e.state_key = $3 AND e.position IS NOT NULL AND e.flags & 6 = 0
-		ORDER BY e.position, e.sub`, room, t.Type, t.StateKey)
-	events, err := collect(rows, err, scanEvent)
-	if err != nil {
-		return nil, fmt.Errorf("reading the history of %s: %w", t.Type, err)
-	}
-	return events, nil
-}
-
 // EventsAfter returns up to limit events of the rooms' timelines after one position and
 // up to another, oldest first.
 func (db *DB) EventsAfter(ctx context.Context, rooms []int64, after, upTo Position, limit int) ([]*Event, error) {
