@@ -152,3 +152,28 @@ func TestPassedOn(t *testing.T) {
 		return err == nil && v.Membership(carol) == "join"
 	})
 }
+
+// TestJoinIsPassedOnOnce has a user join by way of another server, which sends the join to
+// all others: the user's own server sends what they say afterwards, and nothing before.
+func TestJoinIsPassedOnOnce(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	one, two := all[0], all[1]
+	if err := two.api.StartSending(background(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(two.api.StopSending)
+	bob, dave, room := two.user("bob"), two.user("dave"), one.room("12")
+	two.join(room, bob, one)
+	two.join(room, dave, one) // by way of the other server though this one is in the room
+	said := two.say(room, bob, "hello")
+	eventually(t, "that bob is heard", func() bool { return len(one.heard(room)) == 1 })
+	now := two.db.Stream.Position()
+	sent, known := two.api.sender.tail.between(0, now)
+	if !known || len(sent) != 1 || sent[0].event.ID != said {
+		t.Errorf("what is sent is %d things: %v", len(sent), known)
+	}
+	events, err := two.db.EventsBySendersOf(background(t), two.name, 0, now, 10)
+	if err != nil || len(events) != 1 || events[0].ID != said {
+		t.Errorf("what would be sent after an outage is %v: %v", events, err)
+	}
+}

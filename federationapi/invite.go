@@ -148,7 +148,7 @@ func (a *API) Invite(ctx context.Context, r roomserver.MembershipRequest) error 
 	if err != nil || signed.EventID() != pdu.EventID() || a.verifyEvent(ctx, signed) != nil {
 		return client.AsClientError(badAnswer(server, "It didn't sign the invitation"))
 	}
-	return refusal(a.rooms.Receive(ctx, signed))
+	return refusal(a.rooms.ReceiveToPassOn(ctx, signed))
 }
 
 // Leave ends the membership of a user of this server in a room that only others are

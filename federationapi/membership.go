@@ -112,60 +112,6 @@ func (a *API) template(r *http.Request, origin, membership string) (any, error) 
 	return map[string]any{"room_version": version, "event": proto}, err
 }
 
-// putSendJoin is PUT /send_join/{roomId}/{eventId}.
-//
-// https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
-func (a *API) putSendJoin(r *http.Request, origin string, body json.RawMessage) (any, error) {
-	v, err := a.residentRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
-	if err != nil {
-		return nil, err
-	}
-	pdu, err := a.sentMembership(r, origin, v, body, "join")
-	if err != nil {
-		return nil, err
-	}
-	if pdu, err = a.authoriseJoin(r.Context(), pdu); err != nil {
-		return nil, err
-	}
-	if err := a.takeMembership(r.Context(), pdu); err != nil {
-		return nil, err
-	}
-	e, err := a.rooms.EventByID(r.Context(), v.Room.ID, pdu.EventID())
-	if err != nil {
-		return nil, err
-	}
-	state, chain, err := a.stateOf(r.Context(), v, e)
-	if err != nil {
-		return nil, err
-	}
-	b := append([]byte(`{"origin":`), quoted(a.serverName)...)
-	b = append(append(b, `,"members_omitted":false,"event":`...), e.JSON...)
-	b = appendWhole(append(b, `,"state":`...), state, ',')
-	return httpapi.Raw(appendWhole(append(b, `"auth_chain":`...), chain, '}')), nil
-}
-
-// viaMember names, in a join's content, the user on whose power it rests.
-const viaMember = "join_authorised_via_users_server"
-
-// authoriseJoin signs a join that rests on a user of this server, once more making
-// sure that the room's rules let the user in: nobody says that the event was made from
-// this server's own template.
-func (a *API) authoriseJoin(ctx context.Context, pdu gomatrixserverlib.PDU) (gomatrixserverlib.PDU, error) {
-	via := gjson.GetBytes(pdu.Content(), viaMember)
-	if !via.Exists() {
-		return pdu, nil
-	}
-	if !userid.IsLocal(via.Str, a.serverName) {
-		return nil, httpapi.InvalidParam("The join isn't authorised by a user of this server")
-	}
-	sender := string(pdu.SenderID())
-	if _, _, err := a.rooms.MembershipTemplate(ctx, roomserver.MembershipRequest{
-		RoomID: pdu.RoomID().String(), Sender: sender, Target: sender, Membership: "join"}); err != nil {
-		return nil, err
-	}
-	return a.rooms.CoSign(pdu), nil
-}
-
 // putSendLeave is PUT /send_leave/{roomId}/{eventId}.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_leaveroomideventid

@@ -39,7 +39,7 @@ func (s *sender) outgoingOf(b *storage.Batch) (list []*outgoing) {
 	for _, c := range b.Changes {
 		if c.Room != nil {
 			for _, e := range c.Room.Events {
-				if e.Accepted() && e.Position != 0 && e.Sub == 0 && (userid.Domain(e.Sender) == own || e.Flags&storage.PassedOn != 0) {
+				if e.Accepted() && e.Position != 0 && e.Sub == 0 && e.Flags&storage.Relayed == 0 && (userid.Domain(e.Sender) == own || e.Flags&storage.PassedOn != 0) {
 					list = append(list, &outgoing{at: e.Position, event: e, view: &roomserver.View{Room: c.Room.Room, State: c.Room.StateAfter}})
 				}
 			}

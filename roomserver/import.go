@@ -105,6 +105,7 @@ func (b *builder) importRoom(r Import, known map[string]*storage.Event) error {
 		return err
 	}
 	join := fromPDU(r.Join)
+	join.Flags = storage.Relayed
 	if err := b.append(join, r.Join); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/matrix-org/gomatrixserverlib"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -45,8 +46,8 @@ func (s *Server) Receive(ctx context.Context, pdu gomatrixserverlib.PDU) error {
 	return s.receive(ctx, pdu, reception{})
 }
 
-// ReceiveToPassOn is Receive for an event that this server alone was given, and sends to
-// the others in the room.
+// ReceiveToPassOn is Receive for an event that this server alone was given, or has made
+// with the one of whom it invites, and sends to the others in the room.
 func (s *Server) ReceiveToPassOn(ctx context.Context, pdu gomatrixserverlib.PDU) error {
 	return s.receive(ctx, pdu, reception{passOn: true})
 }
@@ -143,6 +144,8 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 	}
 	if how.passOn {
 		e.Flags |= storage.PassedOn
+	} else if userid.IsLocal(e.Sender, b.s.o.ServerName) {
+		e.Flags |= storage.Relayed // others have it, or it wouldn't come from them
 	}
 	if at.newest {
 		err = b.append(e, pdu)

@@ -42,7 +42,9 @@ func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped [
 		if stripped != nil {
 			b.change.InviteStates = []storage.InviteState{{UserID: *pdu.StateKey(), Stripped: stripped}}
 		}
-		return b.append(fromPDU(pdu), pdu)
+		e := fromPDU(pdu)
+		e.Flags = storage.Relayed
+		return b.append(e, pdu)
 	}
 	roomID := pdu.RoomID().String()
 	for range maxAttempts {

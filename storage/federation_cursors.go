@@ -101,7 +101,7 @@ func (db *DB) ServersSharing(ctx context.Context, server string) (map[string]boo
 func (db *DB) EventsBySendersOf(ctx context.Context, server string, after, upTo Position, limit int) ([]*Event, error) {
 	rows, err := db.query(ctx, `SELECT`+eventColumns+`
 		FROM events e JOIN rooms r ON r.nid = e.room_nid
-		WHERE e.position > $2 AND e.position <= $3 AND e.position IS NOT NULL AND e.flags & 7 = 0 AND e.sub = 0
+		WHERE e.position > $2 AND e.position <= $3 AND e.position IS NOT NULL AND e.flags & 23 = 0 AND e.sub = 0
 			AND (right(e.sender, length($1) + 1) = ':' || $1 OR e.flags & 8 <> 0)
 		ORDER BY e.position LIMIT $4`, server, after, upTo, limit)
 	events, err := collect(rows, err, scanEvent)
@@ -115,7 +115,7 @@ func (db *DB) EventsBySendersOf(ctx context.Context, server string, after, upTo 
 // limit.
 func (db *DB) MoreEventsBySendersOf(ctx context.Context, server string, after, upTo Position, limit int) (more bool, err error) {
 	err = db.scanRow(ctx, `SELECT EXISTS (SELECT 1 FROM events
-		WHERE position > $2 AND position <= $3 AND position IS NOT NULL AND flags & 7 = 0 AND sub = 0 AND (right(sender, length($1) + 1) = ':' || $1 OR flags & 8 <> 0)
+		WHERE position > $2 AND position <= $3 AND position IS NOT NULL AND flags & 23 = 0 AND sub = 0 AND (right(sender, length($1) + 1) = ':' || $1 OR flags & 8 <> 0)
 		ORDER BY position OFFSET $4 LIMIT 1)`, []any{server, after, upTo, limit}, &more)
 	if err != nil {
 		return false, fmt.Errorf("counting the events to send: %w", err)

@@ -88,11 +88,11 @@ func (db *DB) LatestOfRooms(ctx context.Context, from, to string, after, upTo Po
 	rows, err := db.query(ctx, `SELECT`+eventColumns+`
 		FROM rooms r CROSS JOIN LATERAL (
 			(SELECT * FROM events WHERE room_nid = r.nid AND position > $3 AND position <= $4 AND position IS NOT NULL
-				AND flags & 7 = 0 AND sub = 0 AND right(sender, length($1) + 1) = ':' || $1
+				AND flags & 23 = 0 AND sub = 0 AND right(sender, length($1) + 1) = ':' || $1
 				ORDER BY position DESC LIMIT 1)
 			UNION
 			(SELECT * FROM events WHERE room_nid = r.nid AND type = 'm.room.member' AND state_key IS NOT NULL
-				AND position > $3 AND position <= $4 AND flags & 7 = 0 AND sub = 0
+				AND position > $3 AND position <= $4 AND flags & 23 = 0 AND sub = 0
 				AND right(state_key, length($2) + 1) = ':' || $2 AND right(sender, length($1) + 1) = ':' || $1
 				ORDER BY position DESC LIMIT 1)) AS e
 		WHERE r.latest_position > $3 ORDER BY e.position LIMIT $5`, from, to, after, upTo, limit)

@@ -30,9 +30,12 @@ const (
 	Rejected
 	// SoftFailed marks an event that the current state didn't allow when it came.
 	SoftFailed
-	// PassedOn marks an accepted event of another server's that came to this one alone,
+	// PassedOn marks an accepted event, mostly of another server's, that came to this one alone,
 	// which sends it to all others in the room.
 	PassedOn
+	// Relayed marks an event of this server's users that another server was given, which
+	// sends it to all others in the room: a join by way of that server.
+	Relayed
 )
 
 // Accepted reports whether the event counts: it is no outlier, and was neither rejected

@@ -190,7 +190,7 @@ func (q *request) appendSummary(b []byte, p *part, state map[int64]*storage.Even
 	b = strconv.AppendInt(b, int64(p.view.Summary.InvitedMembers), 10)
 	if nameless(&p.view.Summary) {
 		b = append(b, `,"m.heroes":[`...)
-		for i, id := range heroes(p.view, q.u.id) {
+		for i, id := range p.view.Heroes(q.u.id) {
 			if i > 0 {
 				b = append(b, ',')
 			}

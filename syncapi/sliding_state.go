@@ -47,7 +47,7 @@ func (q *slide) pickState(l *roomLook, state storage.StateMap, changed []storage
 		l.avatar = e.EventNID
 	}
 	if l.membership.Membership == "join" && (l.initial || l.membersChanged || l.nameChanged) && l.shot.view.Summary.Name == "" {
-		l.heroes = heroes(l.shot.view, q.u.id)
+		l.heroes = l.shot.view.Heroes(q.u.id)
 	}
 }
 

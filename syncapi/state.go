@@ -125,7 +125,7 @@ func (q *request) lazyLoad(s *roomShot, t *timeline, wanted map[storage.StateTup
 		need(e.event.Sender)
 	}
 	if (s.newly || q.fullState) && nameless(&s.view.Summary) {
-		for _, hero := range heroes(s.view, q.u.id) {
+		for _, hero := range s.view.Heroes(q.u.id) {
 			need(hero)
 		}
 	}
@@ -133,42 +133,6 @@ func (q *request) lazyLoad(s *roomShot, t *timeline, wanted map[storage.StateTup
 
 // nameless reports whether a room is to be named after its members.
 func nameless(s *storage.RoomSummary) bool { return s.Name == "" && s.CanonicalAlias == "" }
-
-// maxHeroScan bounds the members that are looked at for a room's heroes.
-const maxHeroScan = 2000
-
-// heroes are up to five members that a room without a name can be named after: those who came first, joined or invited, or, when nobody else is left, who was there.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
-func heroes(v *roomserver.View, self string) []string {
-	type member struct {
-		id  string
-		nid int64
-	}
-	var present, past []member
-	scanned := 0
-	for it := v.State.Iterator(); !it.Done() && scanned < maxHeroScan; {
-		t, e, _ := it.Next()
-		if t.Type != "m.room.member" || t.StateKey == self {
-			continue
-		}
-		scanned++
-		if e.Membership == "join" || e.Membership == "invite" {
-			present = append(present, member{t.StateKey, e.EventNID})
-		} else {
-			past = append(past, member{t.StateKey, e.EventNID})
-		}
-	}
-	if len(present) == 0 {
-		present = past
-	}
-	slices.SortFunc(present, func(a, b member) int { return int(a.nid - b.nid) })
-	ids := make([]string, 0, 5)
-	for _, m := range present[:min(5, len(present))] {
-		ids = append(ids, m.id)
-	}
-	return ids
-}
 
 // stateEvents loads the events of all rooms' state blocks in one batch.
 func (q *request) stateEvents(ctx context.Context, byRoom map[int64][]int64) (map[int64]*storage.Event, *roomserver.Related, error) {
