@@ -72,6 +72,9 @@ func New(opts Options) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := opts.DB.ForgetUploads(context.Background()); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	a := &API{
 		db:         opts.DB,

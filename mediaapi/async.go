@@ -53,10 +53,7 @@ func (a *API) putUpload(r *http.Request, u *httpapi.Requester) (any, error) {
 	case m.Expired:
 		return nil, httpapi.NotFound("This media id has expired")
 	}
-	if err := a.receive(r, m); err != nil {
-		return nil, err
-	}
-	err = a.db.CompleteMedia(r.Context(), m)
+	err = a.receive(r, m, a.db.CompleteMedia)
 	if errors.Is(err, storage.ErrNotFound) { // another upload was faster
 		return nil, errOverwrite()
 	}

@@ -2,6 +2,8 @@ package mediaapi
 
 import (
 	"context"
+	"log/slog"
+	"net/http"
 	"time"
 
 	"hearth/internal/httpapi"
@@ -11,16 +13,41 @@ import (
 // is older by then.
 const retryQuota = time.Hour
 
-// allowance returns how many bytes the user may upload now: what the quotas leave, at most
-// an upload's bound. Uploads at the same moment don't know of one another.
-func (a *API) allowance(ctx context.Context, userID string) (int64, error) {
+// allowance returns how many bytes the user may upload with this request: what the quotas
+// leave, at most an upload's bound. Until done is called, which must be after the upload's
+// row is written, other uploads of the user have so much less.
+func (a *API) allowance(r *http.Request, userID string) (limit int64, done func(), err error) {
+	limit = a.o.MaxUploadSize
 	if a.o.UserQuota == 0 && a.o.DailyQuota == 0 {
-		return a.o.MaxUploadSize, nil
+		return limit, func() {}, nil
 	}
-	all, lately, err := a.db.UploadedBytes(ctx, userID)
+	id, err := a.db.BeginUpload(r.Context(), userID, func(all, lately int64) (int64, error) {
+		var err error
+		if limit, err = a.left(all, lately); err != nil {
+			return 0, err
+		}
+		if r.ContentLength > limit {
+			return 0, a.tooLarge(limit)
+		}
+		if r.ContentLength >= 0 {
+			limit = r.ContentLength
+		}
+		return limit, nil
+	})
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
+	return limit, func() {
+		// The user's next upload needs the room, whether this request is still wanted or not.
+		if err := a.db.EndUpload(context.WithoutCancel(r.Context()), id); err != nil {
+			a.log.Error("an upload's reservation stays", slog.String("user", userID), slog.Any("error", err))
+		}
+	}, nil
+}
+
+// left returns what the quotas leave of somebody whose media take so much, and so much of
+// it the youngest.
+func (a *API) left(all, lately int64) (int64, error) {
 	left := a.o.MaxUploadSize
 	if a.o.DailyQuota > 0 {
 		if left = min(left, a.o.DailyQuota-lately); left <= 0 {

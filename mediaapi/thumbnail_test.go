@@ -78,7 +78,7 @@ func (w *world) settle() {
 	e := w.api.thumbnails.early
 	for range 6000 {
 		e.mu.Lock()
-		settled := e.done == nil && len(e.queue) == 0
+		settled := len(e.working) == 0 && len(e.queue) == 0
 		e.mu.Unlock()
 		if settled {
 			return

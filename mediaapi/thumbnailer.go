@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -157,6 +158,10 @@ func (t *thumbnailer) make(ctx context.Context, h fileHash, info *thumbnail.Info
 func (t *thumbnailer) makeNow(h fileHash, info *thumbnail.Info, v variant) error {
 	if t.store.hasThumbnail(h, v) { // made since the caller looked
 		return nil
+	}
+	if !v.animated && slices.Contains(thumbnail.Specified, v.size) && t.early.take(h) {
+		defer t.early.end(h)
+		return t.makeSpecified(h)
 	}
 	if v.animated {
 		return t.animate(h, info, v)

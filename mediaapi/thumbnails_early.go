@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"hearth/mediaapi/thumbnail"
@@ -15,17 +16,19 @@ import (
 const maxEarly = 256
 
 // early makes the specified sizes of what was uploaded, before anybody asks: one image
-// after the other, so that the thumbnails that somebody waits for have the rest.
+// after the other, so that the thumbnails that somebody waits for have the rest. Who asks for
+// one of them takes the image out of the queue, so that it is decoded once.
 type early struct {
 	added chan struct{} // a signal that something was added
 	mu    sync.Mutex
 	queue []fileHash
-	// current is the image being worked on while done isn't nil; that is closed behind it.
-	current fileHash
-	done    chan struct{}
+	// working are the images being worked on; each is closed behind that.
+	working map[fileHash]chan struct{}
 }
 
-func newEarly() *early { return &early{added: make(chan struct{}, 1)} }
+func newEarly() *early {
+	return &early{added: make(chan struct{}, 1), working: map[fileHash]chan struct{}{}}
+}
 
 // add has the thumbnails of an image made soon. It never waits.
 func (e *early) add(h fileHash) {
@@ -40,29 +43,54 @@ func (e *early) add(h fileHash) {
 	}
 }
 
-// next begins with the next image. It ends the one before.
+// next begins with the next image. The caller ends it.
 func (e *early) next() (h fileHash, ok bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.done != nil {
-		close(e.done)
-		e.done = nil
+	for len(e.queue) > 0 {
+		h, e.queue = e.queue[0], e.queue[1:]
+		if e.begin(h) {
+			return h, true
+		}
 	}
-	if len(e.queue) == 0 {
-		e.queue = nil
-		return h, false
-	}
-	e.current, e.done = e.queue[0], make(chan struct{})
-	e.queue = e.queue[1:]
-	return e.current, true
+	e.queue = nil
+	return h, false
 }
 
-// wait returns when nobody is working on this image early.
+// take begins with an image that is in the queue. The caller ends it.
+func (e *early) take(h fileHash) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := slices.Index(e.queue, h)
+	if i < 0 {
+		return false
+	}
+	e.queue = slices.Delete(e.queue, i, i+1)
+	return e.begin(h)
+}
+
+// begin fails if somebody works on the image already. e.mu must be held.
+func (e *early) begin(h fileHash) bool {
+	if e.working[h] != nil {
+		return false
+	}
+	e.working[h] = make(chan struct{})
+	return true
+}
+
+func (e *early) end(h fileHash) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	close(e.working[h])
+	delete(e.working, h)
+}
+
+// wait returns when nobody is working on all sizes of this image.
 func (e *early) wait(ctx context.Context, h fileHash) error {
 	e.mu.Lock()
-	current, done := e.current, e.done
+	done := e.working[h]
 	e.mu.Unlock()
-	if done == nil || current != h {
+	if done == nil {
 		return nil
 	}
 	select {
@@ -82,7 +110,9 @@ func (t *thumbnailer) makeEarly(ctx context.Context, log *slog.Logger) {
 			return
 		}
 		for h, ok := t.early.next(); ok; h, ok = t.early.next() {
-			if err := t.makeSpecified(h); err != nil && ctx.Err() == nil {
+			err := t.makeSpecified(h)
+			t.early.end(h)
+			if err != nil && ctx.Err() == nil {
 				log.Debug("no thumbnails were made of an upload", "sha256", h, "err", err)
 			}
 		}

@@ -31,10 +31,7 @@ var maxStall = time.Minute
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav3upload
 func (a *API) postUpload(r *http.Request, u *httpapi.Requester) (any, error) {
 	m := &storage.Media{Origin: a.serverName, ID: newMediaID(), UserID: u.UserID}
-	if err := a.receive(r, m); err != nil {
-		return nil, err
-	}
-	if err := a.db.InsertMedia(r.Context(), m); err != nil {
+	if err := a.receive(r, m, a.db.InsertMedia); err != nil {
 		return nil, err
 	}
 	return map[string]string{"content_uri": mxc(m)}, nil
@@ -42,19 +39,19 @@ func (a *API) postUpload(r *http.Request, u *httpapi.Requester) (any, error) {
 
 func mxc(m *storage.Media) string { return "mxc://" + m.Origin + "/" + m.ID }
 
-// receive puts the request's body into the store, durably, and describes it in
-// m. What refers to the file is the caller's to write next; if that never
-// happens the file is collected.
-func (a *API) receive(r *http.Request, m *storage.Media) error {
+// receive puts the request's body into the store, durably, describes it in m, and calls
+// record to write what refers to the file; if that fails the file is collected.
+func (a *API) receive(r *http.Request, m *storage.Media, record func(context.Context, *storage.Media) error) error {
 	var err error
 	if m.Filename, err = uploadFilename(r); err != nil {
 		return err
 	}
 	m.ContentType = safeContentType(r.Header.Get("Content-Type"))
-	limit, err := a.allowance(r.Context(), m.UserID)
+	limit, done, err := a.allowance(r, m.UserID)
 	if err != nil {
 		return err
 	}
+	defer done()
 	if r.ContentLength > limit {
 		return a.tooLarge(limit)
 	}
@@ -76,6 +73,9 @@ func (a *API) receive(r *http.Request, m *storage.Media) error {
 	}
 	_, notAnImage := file.inspect()
 	if err := a.keep(r.Context(), m, file); err != nil {
+		return err
+	}
+	if err := record(r.Context(), m); err != nil {
 		return err
 	}
 	if notAnImage == nil {

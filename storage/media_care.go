@@ -123,17 +123,6 @@ func (db *DB) DeleteOneMedia(ctx context.Context, origin, id string) error {
 	return nil
 }
 
-// UploadedBytes adds up what a user's media take, and how much of it is younger than a day.
-func (db *DB) UploadedBytes(ctx context.Context, userID string) (all, lately int64, err error) {
-	err = db.scanRow(ctx, `
-		SELECT coalesce(sum(f.size), 0)::bigint, coalesce(sum(f.size) FILTER (WHERE m.created_at > now() - interval '1 day'), 0)::bigint
-		FROM media m JOIN media_files f ON f.sha256 = m.sha256 WHERE m.user_id = $1 AND m.user_id <> ''`, []any{userID}, &all, &lately)
-	if err != nil {
-		return 0, 0, fmt.Errorf("adding up a user's media: %w", err)
-	}
-	return all, lately, nil
-}
-
 // MediaUse is what the media of a server take.
 type MediaUse struct {
 	Local, Remote, Quarantined                MediaTotal

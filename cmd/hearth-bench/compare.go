@@ -28,7 +28,8 @@ func compareCommand(ctx context.Context, args []string) error {
 	f.BoolVar(&p.Fresh, "fresh", false, "forget the accounts and rooms that earlier comparisons made")
 	hearth := f.String("hearth", "bin/hearth", "Hearth's `program`")
 	dir := f.String("dir", defaultDir(), "`folder` for Dendrite's programs and both servers' data, outside of the sources")
-	servers := f.String("servers", "hearth,dendrite", "`servers` to measure")
+	servers := f.String("servers", "hearth,dendrite", "`servers` to measure: hearth, dendrite, synapse")
+	synapse := f.String("synapse", "synapse_homeserver", "Synapse's `program`, which isn't installed for you")
 	document := f.String("markdown", "", "write the table into this Markdown `file` too")
 	limit := f.Duration("time-limit", 6*time.Hour, "stop after this long, whatever happens")
 	output := f.String("json", "", "write every result of every run as JSON to this `file`")
@@ -45,7 +46,7 @@ func compareCommand(ctx context.Context, args []string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, *limit, fmt.Errorf("stopped after the time limit of %v", *limit))
 	defer cancel()
 	var err error
-	if p.Servers, err = openServers(ctx, *servers, *hearth, *dir); err != nil {
+	if p.Servers, err = openServers(ctx, *servers, *hearth, *synapse, *dir); err != nil {
 		return err
 	}
 	results, good := map[string]*report{}, true
@@ -72,7 +73,7 @@ func compareCommand(ctx context.Context, args []string) error {
 	return err
 }
 
-func openServers(ctx context.Context, names, hearth, dir string) ([]*compare.Server, error) {
+func openServers(ctx context.Context, names, hearth, synapse, dir string) ([]*compare.Server, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -85,8 +86,10 @@ func openServers(ctx context.Context, names, hearth, dir string) ([]*compare.Ser
 			s, err = compare.Hearth(hearth, dir)
 		case "dendrite":
 			s, err = compare.Dendrite(ctx, dir, logf)
+		case "synapse":
+			s, err = compare.Synapse(synapse, dir)
 		default:
-			err = fmt.Errorf("no server %q: there are hearth and dendrite", name)
+			err = fmt.Errorf("no server %q: there are hearth, dendrite and synapse", name)
 		}
 		if err != nil {
 			return nil, err

@@ -112,6 +112,8 @@ func defineSizes(f *flag.FlagSet, o *scenario.Options) {
 	f.IntVar(&o.History, "history", o.History, "messages: events in the room")
 	f.IntVar(&o.Members, "members", o.Members, "bigroom: members")
 	f.IntVar(&o.Creators, "creators", o.Creators, "createroom: users at a time")
+	f.Var((*list)(&o.MediaSizes), "media-sizes", "media: sizes of the files, in KiB")
+	f.IntVar(&o.MediaClients, "media-clients", o.MediaClients, "media: clients at a time")
 	f.IntVar(&o.People, "people", o.People, "mixed: people connected")
 	f.Float64Var(&o.Rate, "rate", o.Rate, "mixed: messages per second")
 	f.Float64Var(&o.Overload, "overload", o.Overload, "overload: multiple of the measured capacity")

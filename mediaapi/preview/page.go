@@ -48,8 +48,10 @@ func Parse(r io.Reader, contentType string, base *url.URL) *Page {
 		switch z.Next() {
 		case html.ErrorToken:
 			return p.page()
-		case html.StartTagToken, html.SelfClosingTagToken:
-			p.start(z)
+		case html.StartTagToken:
+			p.start(z, false)
+		case html.SelfClosingTagToken:
+			p.start(z, true)
 		case html.EndTagToken:
 			name, _ := z.TagName()
 			tag := atom.Lookup(name)
@@ -85,9 +87,13 @@ var properties = map[string]string{
 	"description": "description",
 }
 
-func (p *parser) start(z *html.Tokenizer) {
+func (p *parser) start(z *html.Tokenizer, closed bool) {
 	name, more := z.TagName()
 	switch tag := atom.Lookup(name); tag {
+	case atom.Svg: // the only one of these that is closed by a slash
+		if !closed {
+			p.skip++
+		}
 	case atom.Meta, atom.Link, atom.Base:
 		if p.skip == 0 {
 			p.tag(tag, attributes(z, more))
@@ -95,7 +101,7 @@ func (p *parser) start(z *html.Tokenizer) {
 	case atom.Title, atom.H1, atom.P:
 		p.finish()
 		p.in = tag
-	case atom.Script, atom.Style, atom.Noscript, atom.Template, atom.Svg, atom.Nav, atom.Footer, atom.Aside:
+	case atom.Script, atom.Style, atom.Noscript, atom.Template, atom.Nav, atom.Footer, atom.Aside:
 		p.skip++
 	case atom.Br:
 		p.read.WriteByte(' ')

@@ -33,6 +33,7 @@ func TestPages(t *testing.T) {
 		"first wins":     {"", `<meta property="og:title" content="1"><meta property="og:title" content="2"><meta property="og:image" content=""><meta property="og:image" content="x">`, Page{Title: "1", Image: "https://example.org/a/x"}},
 		"empty":          {"text/html", "", Page{}},
 		"never closed":   {"text/html", `<title>x<!-- <meta property="og:title" content="in a comment">`, Page{Title: "x<!-- <meta property=\"og:title\" content=\"in a comment\">"}},
+		"closed at once": {"", `<svg/><title>x</title><svg><title>y</title></svg>`, Page{Title: "x"}},
 		"comment":        {"text/html", `<!-- <meta property="og:title" content="in a comment"> --><title>y</title>`, Page{Title: "y"}},
 		"head is enough": {"", `<head><meta property=og:title content=t><meta property=og:description content=d><meta property=og:image content=i></head><meta property=og:site_name content=late>`, Page{Title: "t", Description: "d", Image: "https://example.org/a/i"}},
 	} {
@@ -42,20 +43,34 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestHostilePages: pages made to cost much are read like others.
-func TestHostilePages(t *testing.T) {
-	const size = 256 << 10
-	fill := func(s string) string { return strings.Repeat(s, size/len(s)) }
-	for name, page := range map[string]string{
+// hostilePages are made to cost much, or to be taken for what they aren't; each has about size bytes.
+func hostilePages(size int) map[string]string {
+	fill := func(s string) string { return strings.Repeat(s, size/len(s)+1) }
+	return map[string]string{
 		"depth":      fill("<div>"),
 		"mixed":      fill("<table><a><b><svg><math><template>"),
+		"skipped":    fill("<svg><nav></nav>") + "<title>x</title>" + fill("</svg>"),
+		"closed":     fill("</p></title></svg></head>"),
 		"attributes": "<meta " + fill(" a=b") + ">",
+		"properties": "<meta " + fill(" property=og:title content=x") + ">",
 		"one":        `<meta property="og:title" content="` + fill("x") + `">`,
-		"titles":     fill("<title>x</title>"),
-		"paragraphs": fill("<p>some words"),
-		"opening":    fill("<"), "entities": "<title>" + fill("&amp;&#x1;&nosuch"), "comments": fill("<!--"), "cdata": fill("<![CDATA["),
-		"script": "<script>" + fill("x"), "nul": "<title>" + fill("\x00"), "broken": "<title>" + fill("\xff\xfe"), "wide": "<title>" + fill("\u202e𝔛"),
-	} {
+		"unquoted":   "<meta property=og:title content=" + fill("x"),
+		"addresses":  `<base href="https://example.org/` + fill("a/../") + `"><meta property="og:image" content="` + fill("../") + `">`,
+		"bases":      fill(`<base href="//[::1]/%2e%2e/"><link rel="alternate" type="application/json+oembed" href="?` + "\x00" + `#">`),
+		"schemes":    fill(`<meta property="og:image" content="JaVaScRiPt://x/%0aalert(1)"><meta property="og:url" content="http://a@b/"><link rel=image_src href="http:x">`),
+		"titles":     fill("<title>x</title>"), "paragraphs": fill("<p>some words"), "breaks": "<p>" + fill("<br>"),
+		"opening": fill("<"), "entities": "<title>" + fill("&amp;&#x1;&nosuch"), "comments": fill("<!--"), "cdata": fill("<![CDATA["),
+		"numbers": "<title>" + fill("&#99999999999;&#xD800;&#0;"), "doctype": "<!DOCTYPE " + fill("[<!ENTITY a '&a;'>"), "processing": fill("<?xml "),
+		"script": "<script>" + fill("x"), "escaped": "<script><!--<script>" + fill("</script"), "plaintext": "<plaintext>" + fill("<title>x"),
+		"textarea": "<textarea>" + fill("</textarea <title>"), "nul": "<title>" + fill("\x00"), "broken": "<title>" + fill("\xff\xfe"),
+		"wide": "<title>" + fill("\u202e𝔛"), "shifts": `<meta charset="iso-2022-jp"><title>` + fill("\x1b$B\x1b(J"), "utf-7": `<meta charset="utf-7"><title>` + fill("+ADw-"),
+		"charsets": fill(`<meta charset="x-user-defined">`), "oembed": `{"title":` + fill(`{"title":`), "numbers in oembed": `{"thumbnail_url":` + fill("9"),
+	}
+}
+
+// TestHostilePages: they are read like others.
+func TestHostilePages(t *testing.T) {
+	for name, page := range hostilePages(256 << 10) {
 		t.Run(name, func(t *testing.T) { bounded(t, Parse(strings.NewReader(page), "text/html", base)) })
 	}
 }
@@ -88,6 +103,11 @@ func TestOEmbed(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add("text/html", []byte(`<head><title>x</title><meta property="og:image" content="/i"><base href=b><link rel=alternate type=application/json+oembed href=o>`))
+	for _, contentType := range []string{"text/html", "text/html; charset=utf-16", "text/html; charset=iso-2022-jp", "text/html; charset=gb18030", "text/html;;=", ""} {
+		for _, page := range hostilePages(300) {
+			f.Add(contentType, []byte(page))
+		}
+	}
 	f.Add("text/html; charset=utf-16", []byte("\xfe\xff\x00<"))
 	f.Fuzz(func(t *testing.T, contentType string, page []byte) {
 		p := Parse(strings.NewReader(string(page)), contentType, base)

@@ -3,8 +3,7 @@ package thumbnail
 import (
 	"context"
 	"image"
-
-	"golang.org/x/image/draw"
+	"image/draw"
 )
 
 // picture is a decoded image and where its top left pixel lies on the canvas:
@@ -16,72 +15,85 @@ type picture struct {
 
 // render cuts, scales and turns a decoded image.
 func render(ctx context.Context, src picture, p plan, orientation int) (*image.RGBA, error) {
-	small, err := reduce(ctx, src, p.region, p.reduce)
+	small, err := shrink(ctx, src, p)
 	if err != nil {
 		return nil, err
-	}
-	if small.Rect.Dx() != p.width || small.Rect.Dy() != p.height {
-		scaled := image.NewRGBA(image.Rect(0, 0, p.width, p.height))
-		draw.CatmullRom.Scale(scaled, scaled.Rect, small, small.Rect, draw.Src, nil)
-		small = scaled
 	}
 	return orient(small, orientation), nil
 }
 
-// reduce converts a region to RGBA, averaging blocks of k×k pixels. It goes
-// through the image row by row, so that a photo's worth of RGBA never exists, and
-// leaves a general filter (which needs 32 bytes for each source row and target
-// column) a picture of about the final size.
-func reduce(ctx context.Context, src picture, region image.Rectangle, k int) (*image.RGBA, error) {
-	dst := image.NewRGBA(image.Rect(0, 0, divUp(region.Dx(), k), divUp(region.Dy(), k)))
-	row := image.NewRGBA(image.Rect(0, 0, region.Dx(), 1))
-	sums := make([]uint32, 4*dst.Rect.Dx())
-	from := region.Min.Sub(src.at)
-	rows := 0
-	for y := range region.Dy() {
+// shrink converts a region to RGBA in the size of the plan: each pixel is the mean of the area that it
+// covers, of which the edges are parts of pixels. It goes through the image once, row by row, so that a photo's worth of
+// RGBA never exists.
+//
+// Lengths are counted in such parts that a pixel of the region has p.width×p.height of them,
+// and one of the result as many as the region has pixels in that direction.
+func shrink(ctx context.Context, src picture, p plan) (*image.RGBA, error) {
+	dst := image.NewRGBA(image.Rect(0, 0, p.width, p.height))
+	row := image.NewRGBA(image.Rect(0, 0, p.region.Dx(), 1))
+	across, sums := make([]uint64, 4*p.width), make([]uint64, 4*p.width)
+	from := p.region.Min.Sub(src.at)
+	height := uint64(p.region.Dy())
+	mean := 1 / (float64(p.region.Dx()) * float64(height))
+	left := height // of the row of the result that is being added up
+	for y, target := 0, 0; y < p.region.Dy(); y++ {
 		if err := context.Cause(ctx); err != nil {
 			return nil, err
 		}
 		clear(row.Pix)
 		draw.Draw(row, row.Rect, src.Image, from.Add(image.Pt(0, y)), draw.Src)
-		addBlocks(sums, row.Pix, k)
-		if rows++; rows == k || y == region.Dy()-1 {
-			average(dst.Pix[y/k*dst.Stride:][:len(sums)], sums, region.Dx(), k, rows)
-			clear(sums)
-			rows = 0
+		addAcross(across, row.Pix, p.width)
+		part := min(uint64(p.height), left)
+		addRow(sums, across, part)
+		if left -= part; left > 0 {
+			continue
 		}
+		for i, sum := range sums {
+			dst.Pix[target*dst.Stride+i] = byte(float64(sum)*mean + 0.5)
+		}
+		clear(sums)
+		target++
+		rest := uint64(p.height) - part
+		addRow(sums, across, rest)
+		left = height - rest
 	}
 	return dst, nil
 }
 
-// addBlocks adds each k pixels of a row to one pixel of sums.
-func addBlocks(sums []uint32, pix []byte, k int) {
-	for at := 0; len(pix) > 0; at += 4 {
-		block := pix[:min(4*k, len(pix))]
-		pix = pix[len(block):]
-		var r, g, b, a uint32
-		for ; len(block) >= 4; block = block[4:] {
-			r += uint32(block[0])
-			g += uint32(block[1])
-			b += uint32(block[2])
-			a += uint32(block[3])
+// addAcross shrinks a row to so many pixels, of which each is a sum.
+func addAcross(sums []uint64, pix []byte, width int) {
+	clear(sums)
+	whole := uint64(width) // parts of a pixel of the row
+	all := uint64(len(pix) / 4)
+	left := all
+	for at := 0; len(pix) >= 4; pix = pix[4:] {
+		part := min(whole, left)
+		addPixel(sums[at:at+4:at+4], pix, part)
+		if left -= part; left > 0 {
+			continue
 		}
-		s := sums[at : at+4 : at+4]
-		s[0] += r
-		s[1] += g
-		s[2] += b
-		s[3] += a
+		at += 4
+		left = all - (whole - part)
+		if part < whole {
+			addPixel(sums[at:at+4:at+4], pix, whole-part)
+		}
 	}
 }
 
-// average divides sums by the number of pixels behind each: k×rows, but fewer in
-// the last column when k doesn't divide width.
-func average(dst []byte, sums []uint32, width, k, rows int) {
-	for i := 0; i < len(sums); i += 4 {
-		n := uint32(min(k, width-i/4*k) * rows)
-		for c := i; c < i+4; c++ {
-			dst[c] = byte((sums[c] + n/2) / n)
-		}
+func addPixel(sums []uint64, pix []byte, part uint64) {
+	_, _ = sums[3], pix[3]
+	sums[0] += uint64(pix[0]) * part
+	sums[1] += uint64(pix[1]) * part
+	sums[2] += uint64(pix[2]) * part
+	sums[3] += uint64(pix[3]) * part
+}
+
+func addRow(sums, across []uint64, part uint64) {
+	if part == 0 {
+		return
+	}
+	for i, v := range across {
+		sums[i] += v * part
 	}
 }
 

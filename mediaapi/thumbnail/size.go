@@ -70,12 +70,10 @@ func (s Size) String() string { return fmt.Sprintf("%s-%dx%d", s.Method, s.Width
 func (s Size) Holds(i *Info) bool { return i.Width <= s.Width && i.Height <= s.Height }
 
 // plan is how a thumbnail is cut from an image, in stored coordinates: region is
-// taken and scaled to width × height. reduce is the factor by which blocks of
-// pixels are averaged first.
+// taken and scaled to width × height.
 type plan struct {
 	region        image.Rectangle
 	width, height int
-	reduce        int
 }
 
 // plan never scales up.
@@ -84,7 +82,7 @@ func (i *Info) plan(s Size) plan {
 	if i.swapsSides() {
 		s.Width, s.Height = s.Height, s.Width
 	}
-	p := plan{region: full, width: full.Dx(), height: full.Dy(), reduce: 1}
+	p := plan{region: full, width: full.Dx(), height: full.Dy()}
 	if full.Dx() <= s.Width && full.Dy() <= s.Height {
 		return p
 	}
@@ -96,9 +94,20 @@ func (i *Info) plan(s Size) plan {
 	} else {
 		p.width, p.height = max(1, full.Dx()*s.Height/full.Dy()), s.Height
 	}
-	// Half as much again as the target leaves enough for the final filter.
-	p.reduce = max(1, min(2*p.region.Dx()/(3*p.width), 2*p.region.Dy()/(3*p.height)))
 	return p
+}
+
+// from is the plan for what has been scaled from the whole image, whose size was full, if
+// that is still twice as large as the thumbnail.
+func (p plan) from(scaled *image.RGBA, full image.Point) (plan, bool) {
+	if scaled == nil {
+		return p, false
+	}
+	at := func(v image.Point) image.Point {
+		return image.Pt(v.X*scaled.Rect.Dx()/full.X, v.Y*scaled.Rect.Dy()/full.Y)
+	}
+	p.region = image.Rectangle{Min: at(p.region.Min), Max: at(p.region.Max)}
+	return p, p.region.Dx() >= 2*p.width && p.region.Dy() >= 2*p.height
 }
 
 // centred is the largest rectangle with s's aspect in the middle of full.
@@ -119,17 +128,13 @@ func (i *Info) Cost(sizes ...Size) int64 {
 	for _, s := range sizes {
 		most = max(most, i.renderCost(i.plan(s)))
 	}
-	return i.decoded + most
+	return i.decoded + 2*most // of which one is what the next may be made of
 }
 
-// renderCost estimates the memory in bytes that cutting and scaling takes.
+// renderCost estimates the memory in bytes that cutting and scaling takes: the result, a row
+// of the image, and sums of rows.
 func (i *Info) renderCost(p plan) int64 {
-	rw, rh := divUp(p.region.Dx(), p.reduce), divUp(p.region.Dy(), p.reduce)
-	cost := 4 * int64(rw) * int64(rh)
-	if rw != p.width || rh != p.height {
-		cost += 32 * int64(p.width) * int64(rh) // the filter's intermediate floats
-	}
-	return cost
+	return 4*pixels(p.width, p.height) + 4*int64(p.region.Dx()) + 64*int64(p.width)
 }
 
 func divUp(a, b int) int { return (a + b - 1) / b }

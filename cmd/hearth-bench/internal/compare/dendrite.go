@@ -83,7 +83,16 @@ client_api:
   registration_disabled: true
   registration_shared_secret: %s
   rate_limiting: {enabled: false}
-media_api: {base_path: ./media}
+media_api:
+  base_path: ./media
+  max_file_size_bytes: 2147483648
+  dynamic_thumbnails: true
+  thumbnail_sizes:
+  - {width: 32, height: 32, method: crop}
+  - {width: 96, height: 96, method: crop}
+  - {width: 320, height: 240, method: scale}
+  - {width: 640, height: 480, method: scale}
+  - {width: 800, height: 600, method: scale}
 user_api: {bcrypt_cost: 4}
 logging:
   - {type: std, level: warn}

@@ -39,6 +39,7 @@ func configureHearth(ctx context.Context, program string, s *Server, database st
 		{"registration.shared_secret", secret},
 		{"passwords.bcrypt_cost", "4"}, // accounts are many and their passwords not measured
 		{"rate_limits.enabled", "false"},
+		{"media.max_upload_size", "2GiB"},
 	} {
 		args = append(args, "--set", set[0]+"="+set[1])
 	}

@@ -73,6 +73,7 @@ var all = []scenario{
 	{"messages", "a long history read backwards", runMessages},
 	{"bigroom", "members, joined_members, state and a join of a room with many members", runBigRoom},
 	{"createroom", "rooms created, 8 at a time", runCreateRoom},
+	{"media", "files uploaded and downloaded, and thumbnails of photos", runMedia},
 	{"mixed", "many people connected, and messages among them", runMixed},
 	{"overload", "more messages than the server can carry", runOverload},
 }

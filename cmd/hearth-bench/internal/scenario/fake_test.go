@@ -61,6 +61,7 @@ func startFake(t *testing.T, f fault) *httptest.Server {
 	mux.HandleFunc("PUT "+api+"/rooms/{room}/send/{type}/{txn}", h.send)
 	mux.HandleFunc("GET "+api+"/rooms/{room}/messages", reply(h.messages))
 	mux.HandleFunc("GET "+api+"/sync", reply(h.sync))
+	handleMedia(mux)
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s

@@ -89,7 +89,7 @@ func (e *Env) speak(ctx context.Context, s *sender, a *audience, spread *spread,
 	r.add("delivered", "events/s", float64(spread.delivered.Load())/w.seconds())
 	r.add("rate", "messages/s", float64(t.measured.Load())/w.seconds())
 	r.add("send p99", "ms", milliseconds(t.latency.Quantile(0.99)))
-	r.perMessage(w.from, w.to, t.measured.Load())
+	r.per("message", w.from, w.to, t.measured.Load())
 	r.cores(w.from, w.to)
 	r.failures(t)
 	verdict, err := a.judge(map[string]*matrix.Client{s.room: s.client}, r)

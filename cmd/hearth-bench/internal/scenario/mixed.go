@@ -80,7 +80,7 @@ func (e *Env) live(ctx context.Context, people []matrix.Account, t *town, r *Res
 	r.add("deliveries", "events/s", float64(heard.latency.Count())/w.seconds())
 	r.add("rate", "messages/s", float64(said.measured.Load())/w.seconds())
 	r.add("send p99", "ms", milliseconds(said.latency.Quantile(0.99)))
-	r.perMessage(w.from, w.to, said.measured.Load())
+	r.per("message", w.from, w.to, said.measured.Load())
 	r.cores(w.from, w.to)
 	r.failures(&said)
 	verdict, err := a.judge(historians, r)

@@ -29,6 +29,8 @@ type Options struct {
 	Creators     int   // createroom: at a time
 	People       int   // mixed
 	Rate         float64
+	MediaSizes   []int   // media: of the files, in KiB
+	MediaClients int     // media: at a time
 	Overload     float64 // multiple of the measured capacity
 	Connections  int     // overload: senders
 }
@@ -42,6 +44,7 @@ func Defaults() Options {
 		Idle: []int{2000, 5000}, Poll: 30 * time.Second,
 		Rooms: []int{100, 500}, RoomMessages: 50, History: 20_000, Members: 2000,
 		Creators: 8, People: 1000, Rate: 100, Overload: 2, Connections: 1024,
+		MediaSizes: []int{100, 100 << 10}, MediaClients: 8,
 	}
 }
 
@@ -66,6 +69,7 @@ func (o *Options) Validate() error {
 		{"room-messages", []int{o.RoomMessages}, maxEvents}, {"history", []int{o.History}, maxEvents},
 		{"members", []int{o.Members}, maxClients}, {"creators", []int{o.Creators}, 256},
 		{"people", []int{o.People}, maxClients}, {"connections", []int{o.Connections}, maxClients},
+		{"media-sizes", o.MediaSizes, maxMediaBytes >> 10}, {"media-clients", []int{o.MediaClients}, 256},
 	} {
 		for _, n := range c.n {
 			if n < 1 || n > c.max {

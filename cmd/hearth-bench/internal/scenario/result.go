@@ -63,20 +63,20 @@ func (r *Result) latencies(prefix string, h *stats.Histogram) {
 	}
 }
 
-// perMessage adds what n messages cost in CPU time between two readings.
-func (r *Result) perMessage(from, to procfs.Usage, n int64) {
+// per adds what each of n messages, or of other things, cost in CPU time between two readings.
+func (r *Result) per(thing string, from, to procfs.Usage, n int64) {
 	if n == 0 {
 		return
 	}
 	micros := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(n) }
 	if to.ServerCPU > 0 {
-		r.add("server CPU/message", "µs", micros(to.ServerCPU-from.ServerCPU))
+		r.add("server CPU/"+thing, "µs", micros(to.ServerCPU-from.ServerCPU))
 	}
 	if to.DatabaseCPU > 0 {
-		r.add("database CPU/message", "µs", micros(to.DatabaseCPU-from.DatabaseCPU))
-		r.add("CPU/message", "µs", micros(to.ServerCPU-from.ServerCPU+to.DatabaseCPU-from.DatabaseCPU))
+		r.add("database CPU/"+thing, "µs", micros(to.DatabaseCPU-from.DatabaseCPU))
+		r.add("CPU/"+thing, "µs", micros(to.ServerCPU-from.ServerCPU+to.DatabaseCPU-from.DatabaseCPU))
 	}
-	r.add("tool CPU/message", "µs", micros(to.ToolCPU-from.ToolCPU))
+	r.add("tool CPU/"+thing, "µs", micros(to.ToolCPU-from.ToolCPU))
 }
 
 // cores adds what share of one core each side used between two readings.

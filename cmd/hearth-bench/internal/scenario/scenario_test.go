@@ -15,6 +15,7 @@ func small() Options {
 		Senders: []int{2}, OneRoom: []int{3}, Clients: []int{5}, FanoutRate: 100, FullSpeed: []int{5},
 		Idle: []int{5}, Poll: time.Second, Rooms: []int{2, 4}, RoomMessages: 8, History: 30, Members: 0,
 		Creators: 2, People: 12, Rate: 100, Overload: 1.5, Connections: 40,
+		MediaSizes: []int{1, 300}, MediaClients: 2,
 	}
 }
 
@@ -43,7 +44,7 @@ func run(t *testing.T, f fault, o Options, names ...string) []Result {
 // TestAHealthyServerIsFoundHealthy runs the scenarios that check what they read,
 // against a server that cuts its timelines short all the time.
 func TestAHealthyServerIsFoundHealthy(t *testing.T) {
-	results := run(t, "", small(), "send", "fanout", "sync-empty", "messages", "createroom", "mixed", "overload", "idle")
+	results := run(t, "", small(), "send", "fanout", "sync-empty", "messages", "createroom", "mixed", "media", "overload", "idle")
 	checked := 0
 	for _, r := range results {
 		if r.Void {
@@ -53,7 +54,7 @@ func TestAHealthyServerIsFoundHealthy(t *testing.T) {
 			checked += r.Check.Acknowledged
 		}
 	}
-	if len(results) != 11 || checked == 0 {
+	if len(results) != 16 || checked == 0 {
 		t.Errorf("%d results, %d acknowledged messages", len(results), checked)
 	}
 }

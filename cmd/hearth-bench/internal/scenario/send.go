@@ -83,7 +83,7 @@ func (e *Env) sendCase(ctx context.Context, name string, accounts []matrix.Accou
 	r.add("rate until readable", "messages/s", float64(all)/after.At.Sub(before.At).Seconds())
 	r.add("lag", "ms", milliseconds(lag))
 	r.latencies("", &t.latency)
-	r.perMessage(before, after, all)
+	r.per("message", before, after, all)
 	if err := e.addDatabaseWork(ctx, &r, work, all); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -50,6 +51,18 @@ func ParseTarget(ctx context.Context, raw string) (Target, error) {
 	}
 	slices.SortStableFunc(t.addrs, func(a, b string) int { return strings.Count(a, ":") - strings.Count(b, ":") })
 	return t, nil
+}
+
+// URL is the address of a path.
+func (t Target) URL(path string) string { return "http://" + t.host + t.path + path }
+
+// Transport is for bodies that are too large for a Conn, which holds them in memory.
+func (t Target) Transport(connections int) *http.Transport {
+	return &http.Transport{
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return t.dial(ctx) },
+		MaxIdleConnsPerHost: connections, DisableCompression: true,
+		ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10,
+	}
 }
 
 func (t Target) dial(ctx context.Context) (net.Conn, error) {
