@@ -22,6 +22,8 @@ const (
 	// this process changes takes effect at once; this is for what others do, such
 	// as a command that sets a password.
 	sessionMaxAge = time.Minute
+	// quietMaxAge is the same for polls that are answered with nothing, again and again.
+	quietMaxAge = 10 * time.Minute
 )
 
 // sessions finds who access tokens belong to, nearly always in memory.
@@ -41,7 +43,7 @@ type session struct {
 }
 
 func newSessions(db *storage.DB) *sessions {
-	cache, err := lru.New[storage.TokenHash, *session](maxSessions)
+	cache, err := lru.NewWithEvict(maxSessions, func(_ storage.TokenHash, gone *session) { gone.requester.Retire() })
 	if err != nil {
 		panic(err) // only for a size that isn't positive
 	}
@@ -94,8 +96,11 @@ func (s *sessions) load(ctx context.Context, hash storage.TokenHash, now time.Ti
 	}
 	k := &session{
 		requester: &httpapi.Requester{UserID: t.UserID, DeviceID: t.DeviceID, TokenID: t.ID,
-			Admin: t.Admin, Guest: t.Guest, Locked: t.Locked, Suspended: t.Suspended},
+			Admin: t.Admin, Guest: t.Guest, Locked: t.Locked, Suspended: t.Suspended, GoodUntil: now.Add(quietMaxAge)},
 		expiresAt: t.ExpiresAt, loadedAt: now,
+	}
+	if !k.expiresAt.IsZero() && k.expiresAt.Before(k.requester.GoodUntil) {
+		k.requester.GoodUntil = k.expiresAt
 	}
 	if t.ReplacesID != 0 && !k.expired(now) {
 		if err := s.retire(ctx, t); err != nil {
@@ -106,6 +111,7 @@ func (s *sessions) load(ctx context.Context, hash storage.TokenHash, now time.Ti
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.generation == generation {
+		s.cache.Remove(hash) // which retires the requester
 		s.cache.Add(hash, k)
 	}
 	return k, nil

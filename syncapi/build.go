@@ -61,6 +61,12 @@ func (q *request) build(ctx context.Context) (answer []byte, empty bool, err err
 	return q.finish(b, m, counts), len(b) == body, nil
 }
 
+// keepToken is how far the stream may go on, in positions, before a client for whom
+// there is nothing is given another token: with the same one it sends the same
+// request, which is the cheapest to answer; but with an old one more has to be
+// looked through when there is something.
+const keepToken = 10_000
+
 // quiet returns the moment if nothing concerns the user since their token, without
 // a look at their rooms; otherwise nil.
 func (q *request) quiet() *moment {
@@ -70,7 +76,11 @@ func (q *request) quiet() *moment {
 	if q.initial || q.fullState || q.hasNews() {
 		return nil
 	}
-	return &moment{token: token.Sync{Position: h.position, Typing: h.typingSerial.Load(), ToDevice: h.position}}
+	now := token.Sync{Position: h.position, Typing: h.typingSerial.Load(), ToDevice: h.position}
+	if now.Position-q.since.Position < keepToken && q.since.Typing <= now.Typing {
+		now = q.since
+	}
+	return &moment{token: now}
 }
 
 // finish puts the token in front of the parts, which each begin with a comma.

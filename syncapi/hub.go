@@ -187,7 +187,7 @@ type user struct {
 	deviceNews atomic.Int64
 
 	mu      sync.Mutex
-	waiters map[*waiter]struct{}
+	waiters []*waiter
 	queued  bool // is in the hub's toWake
 	// lastSync is when the user last synced or stopped waiting.
 	lastSync atomic.Int64

@@ -28,8 +28,18 @@ const (
 // present notes that somebody syncs. Only a change of state is written, not every
 // sync.
 func (a *API) present(ctx context.Context, userID, state string) error {
-	if state == "offline" {
+	p, write := a.presenceOfSync(userID, state, time.Now())
+	if !write {
 		return nil
+	}
+	return a.db.Stream.Append(ctx, &storage.Change{Presence: []storage.Presence{p}})
+}
+
+// presenceOfSync is what somebody's presence becomes by a sync with the given
+// set_presence, and whether that has to be written.
+func (a *API) presenceOfSync(userID, state string, now time.Time) (p storage.Presence, write bool) {
+	if !a.o.PresenceEnabled || state == "offline" {
+		return p, false
 	}
 	if state == "" {
 		state = "online"
@@ -38,12 +48,10 @@ func (a *API) present(ctx context.Context, userID, state string) error {
 	h.mu.RLock()
 	p, known := h.presence[userID]
 	h.mu.RUnlock()
-	now := time.Now().UnixMilli()
-	if known && p.State == state && now-p.LastActiveTS < activeEvery.Milliseconds() {
-		return nil
+	if known && p.State == state && now.UnixMilli()-p.LastActiveTS < activeEvery.Milliseconds() {
+		return p, false
 	}
-	return a.db.Stream.Append(ctx, &storage.Change{Presence: []storage.Presence{
-		{UserID: userID, State: state, StatusMsg: p.StatusMsg, LastActiveTS: now}}})
+	return storage.Presence{UserID: userID, State: state, StatusMsg: p.StatusMsg, LastActiveTS: now.UnixMilli()}, true
 }
 
 // watchPresence turns those who stopped syncing offline.

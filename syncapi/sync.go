@@ -31,7 +31,9 @@ type request struct {
 	u         *user
 	requester *httpapi.Requester
 	filter    *filter.Sync
-	since     token.Sync
+	// filterText is what the client calls the filter: its JSON, or its id.
+	filterText string
+	since      token.Sync
 	// initial is a first sync: there is no since.
 	initial    bool
 	fullState  bool
@@ -39,7 +41,9 @@ type request struct {
 	// stateName is what the client calls the state block of a room.
 	stateName string
 	timeout   time.Duration
-	now       time.Time
+	// presence is what the request makes the user's presence: set_presence.
+	presence string
+	now      time.Time
 	// bundles is what is shown with the events of joined rooms.
 	bundles *roomserver.Bundles
 	// ignored are those whom the user ignores, as of the moment.
@@ -50,24 +54,25 @@ type request struct {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync
 func (a *API) getSync(r *http.Request, requester *httpapi.Requester) (any, error) {
-	q, err := a.parse(r, requester)
+	q, err := a.parse(r.URL.Query(), requester)
 	if err != nil {
+		return nil, err
+	}
+	if q.filter, err = a.filter(r.Context(), requester.UserID, q.filterText); err != nil {
 		return nil, err
 	}
 	if q.u, err = a.user(r.Context(), requester.UserID); err != nil {
 		return nil, err
 	}
-	if presence := r.URL.Query().Get("set_presence"); a.o.PresenceEnabled {
-		if err := a.present(r.Context(), requester.UserID, presence); err != nil {
-			return nil, err
-		}
+	if err := a.present(r.Context(), requester.UserID, q.presence); err != nil {
+		return nil, err
 	}
 	return q.answer(r)
 }
 
-func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, error) {
-	v := r.URL.Query()
-	q := &request{api: a, requester: requester, now: time.Now(), initial: true}
+// parse reads what a request asks for, except for its filter.
+func (a *API) parse(v url.Values, requester *httpapi.Requester) (*request, error) {
+	q := &request{api: a, requester: requester, now: time.Now(), initial: true, filterText: v.Get("filter")}
 	var err error
 	if q.fullState, err = boolParam(v, "full_state"); err != nil {
 		return nil, err
@@ -84,13 +89,12 @@ func (a *API) parse(r *http.Request, requester *httpapi.Requester) (*request, er
 	if q.timeout, err = timeoutOf(v); err != nil {
 		return nil, err
 	}
-	switch v.Get("set_presence") {
+	switch q.presence = v.Get("set_presence"); q.presence {
 	case "", "online", "offline", "unavailable":
 	default:
 		return nil, httpapi.InvalidParam("set_presence must be online, offline or unavailable")
 	}
-	q.filter, err = a.filter(r.Context(), requester.UserID, v.Get("filter"))
-	return q, err
+	return q, nil
 }
 
 // timeoutOf reads for how long a client wants its request to wait.
@@ -154,12 +158,11 @@ func (a *API) filter(ctx context.Context, userID, text string) (*filter.Sync, er
 	if err != nil {
 		return nil, err
 	}
-	f, err := filter.ParseSync(raw)
-	if err != nil {
-		return nil, httpapi.BadJSON("The filter is invalid: %v", err)
+	f, err := a.inlineFilter(string(raw))
+	if err == nil {
+		a.filters.Add(userID+"\x00"+text, f)
 	}
-	a.filters.Add(userID+"\x00"+text, f)
-	return f, nil
+	return f, err
 }
 
 // maxSharedFilter bounds the inline filters that are kept parsed, in bytes: clients

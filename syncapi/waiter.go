@@ -18,23 +18,34 @@ type waiter struct {
 	woken chan struct{}
 	// parked is the request once it waits without a goroutine; the user's mu guards it.
 	parked *httpapi.Parked
+	// index is where it is among the user's waiters, -1 if it isn't.
+	index int
 }
 
-// wait registers a waiter; it must be released.
+// wait registers a new waiter; it must be released.
 func (u *user) wait() *waiter {
-	w := &waiter{woken: make(chan struct{}, 1)}
-	u.mu.Lock()
-	if u.waiters == nil {
-		u.waiters = map[*waiter]struct{}{}
-	}
-	u.waiters[w] = struct{}{}
-	u.mu.Unlock()
+	w := &waiter{woken: make(chan struct{}, 1), index: -1}
+	u.register(w)
 	return w
+}
+
+func (u *user) register(w *waiter) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if w.parked = nil; w.index < 0 {
+		w.index = len(u.waiters)
+		u.waiters = append(u.waiters, w)
+	}
 }
 
 func (u *user) release(w *waiter) {
 	u.mu.Lock()
-	delete(u.waiters, w)
+	if w.index >= 0 {
+		last := len(u.waiters) - 1
+		u.waiters[w.index] = u.waiters[last]
+		u.waiters[w.index].index = w.index
+		u.waiters[last], u.waiters, w.index = nil, u.waiters[:last], -1
+	}
 	u.mu.Unlock()
 	u.lastSync.Store(time.Now().UnixMilli())
 }
@@ -50,7 +61,7 @@ func (u *user) wakeUp() {
 	u.lastWoken.Store(time.Now().UnixMilli())
 	u.mu.Lock()
 	u.queued = false
-	for w := range u.waiters {
+	for _, w := range u.waiters {
 		if w.parked != nil {
 			parked = append(parked, w.parked)
 			continue
@@ -66,22 +77,53 @@ func (u *user) wakeUp() {
 	}
 }
 
-// park has the request wait without a goroutine; it reports false if that can't
-// be. What happened in the meantime isn't missed: it has it resumed at once.
+// park has the request wait without a goroutine; it reports false if that can't be.
 func (q *request) park(r *http.Request, w *waiter, until time.Time) (bool, error) {
 	u := q.u
-	parked, err := httpapi.Park(r, httpapi.Wait{Until: until, Expired: q.nothingNew, Ended: func() { u.release(w) }})
-	if err == nil {
-		return false, nil
-	}
+	_, err := httpapi.Park(r, httpapi.Wait{
+		Until: until, Expired: q.nothingNew,
+		Parked: func(k *httpapi.Parked) { u.parked(w, k) },
+		Ended:  func() { u.release(w) },
+		Again:  func(r *http.Request) (time.Duration, bool) { return q.again(w, r) },
+	})
+	return err != nil, err
+}
+
+// parked notes that the waiter waits as k. What happened in the meantime isn't
+// missed: it has the request resumed at once.
+func (u *user) parked(w *waiter, k *httpapi.Parked) {
 	u.mu.Lock()
-	w.parked = parked
+	w.parked = k
 	missed := len(w.woken) > 0
 	u.mu.Unlock()
 	if missed {
-		parked.Resume()
+		k.Resume()
 	}
-	return true, err
+}
+
+// again has the waiter wait once more, for the request that a client sends who was
+// answered with nothing; nil is the same as before. It returns for how long, and false if
+// there is something to do for it first.
+func (q *request) again(w *waiter, r *http.Request) (time.Duration, bool) {
+	if r != nil {
+		next, err := q.api.parse(r.URL.Query(), q.requester)
+		if err != nil || next.filterText != q.filterText {
+			return 0, false
+		}
+		next.u, next.filter = q.u, q.filter
+		*q = *next
+	}
+	q.u.register(w)
+	h := q.api.hub
+	h.mu.RLock()
+	followed := h.users[q.u.id] == q.u
+	h.mu.RUnlock()
+	_, write := q.api.presenceOfSync(q.u.id, q.presence, time.Now())
+	if !followed || write || q.initial || q.fullState || q.hasNews() || q.timeout <= parkAfter {
+		q.u.release(w)
+		return 0, false
+	}
+	return q.timeout, true
 }
 
 // nothingNew is the answer to a request whose time is up without news; nil if there

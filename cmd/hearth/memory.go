@@ -15,8 +15,11 @@ const (
 	memoryCheck = 5 * time.Second
 	// calmCheck is after how many looks the server may be found calm.
 	calmCheck = 3
-	// worthReturning is how much free memory is given back at least, in bytes.
-	worthReturning = 24 << 20
+	// worthReturning is how much memory is given back at least, in bytes: what is free,
+	// and what a collection would free, stacks of goroutines that have ended among it.
+	worthReturning = 8 << 20
+	// stackBytes is about what a goroutine's stack takes.
+	stackBytes = 16 << 10
 	// calmCollections is how many collections a busy server has in calmCheck looks.
 	calmCollections = 3
 	// besideCaches is what the process may take beside its caches' budget before
@@ -52,10 +55,15 @@ func limitMemory(budget int64) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
+	live := liveBytes()
+	debug.SetMemoryLimit(max(budget+besideCaches, live+live/2))
+}
+
+// liveBytes is what the last collection found in use.
+func liveBytes() int64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(sample)
-	live := int64(min(sample[0].Value.Uint64(), math.MaxInt64/2))
-	debug.SetMemoryLimit(max(budget+besideCaches, live+live/2))
+	return int64(min(sample[0].Value.Uint64(), math.MaxInt64/2))
 }
 
 // calmness tells busy times from calm ones by the collections there have been.
@@ -68,7 +76,9 @@ func (c *calmness) returnMemory() {
 	runtime.ReadMemStats(&m)
 	calm := m.NumGC-c.collections < calmCollections
 	c.collections = m.NumGC
-	if calm && m.HeapIdle-m.HeapReleased > worthReturning {
+	free := int64(m.HeapIdle-m.HeapReleased) + max(0, int64(m.HeapAlloc)-liveBytes()) +
+		max(0, int64(m.StackInuse)-stackBytes*int64(runtime.NumGoroutine()))
+	if calm && free > worthReturning {
 		debug.FreeOSMemory()
 		runtime.ReadMemStats(&m)
 		c.collections = m.NumGC

@@ -68,8 +68,9 @@ func TestSharedRoom(t *testing.T) {
 	alice.ok(t, "POST", clientV3+"/rooms/"+url.PathEscape(private)+"/leave", map[string]any{})
 }
 
-// TestQuietClientIsParked has a client wait for whom nothing happens: its request
-// costs no goroutine, and is answered when something does.
+// TestQuietClientIsParked has a client wait for whom nothing happens: its requests cost no
+// goroutine, are answered with the same token when their time is up, and with
+// what happens when something does.
 func TestQuietClientIsParked(t *testing.T) {
 	metrics := freeAddress(t)
 	s := startServer(t, "listen.metrics="+metrics)
@@ -79,6 +80,12 @@ func TestQuietClientIsParked(t *testing.T) {
 	waiter := *bob
 	waiter.base = s.direct
 	since := waiter.ok(t, "GET", clientV3+"/sync", nil).Get("next_batch").Str
+	for range 2 {
+		a := waiter.ok(t, "GET", clientV3+"/sync?timeout=5500&since="+since, nil)
+		if a.Get("next_batch").Str != since || a.Get("rooms").Exists() {
+			t.Errorf("when nothing happened the answer was %s", a.Raw)
+		}
+	}
 	answered := make(chan gjson.Result, 1)
 	go func() {
 		a, err := waiter.try(t.Context(), "GET", clientV3+"/sync?timeout=60000&since="+since, nil)

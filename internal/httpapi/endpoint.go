@@ -63,6 +63,7 @@ func (s *Server) serve(w *response, r *http.Request, route *Route, limiter *Limi
 	if err != nil {
 		return nil, err
 	}
+	w.requester = u
 	if w.resumedUntil.IsZero() { // who was parked has been charged
 		if err := s.charge(r, u, limiter); err != nil {
 			return nil, err
@@ -91,21 +92,10 @@ func (s *Server) requester(r *http.Request, route *Route) (*Requester, error) {
 	if err := route.states.check(u, auth); err != nil {
 		return nil, err
 	}
-	s.seen(u, r)
-	return u, nil
-}
-
-// SeenInterval is how often Options.Seen is told of the same Requester.
-const SeenInterval = time.Minute
-
-func (s *Server) seen(u *Requester, r *http.Request) {
-	if s.o.Seen == nil {
-		return
-	}
-	now, last := time.Now().Unix(), u.seenAt.Load()
-	if now-last >= int64(SeenInterval/time.Second) && u.seenAt.CompareAndSwap(last, now) {
+	if s.o.Seen != nil && u.seenAnew(time.Now()) {
 		s.o.Seen(u, s.ClientIP(r), r.UserAgent())
 	}
+	return u, nil
 }
 
 // AccessToken returns the access token of the request, "" for none. It is taken

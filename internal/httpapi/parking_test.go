@@ -2,11 +2,13 @@ package httpapi
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -32,6 +34,11 @@ func parkingServer(t *testing.T) (addr string, parked chan *Parked, ended chan s
 		parked <- k
 		return nil, err
 	}}})
+	addr, p = serveParking(t, s)
+	return addr, parked, ended, p
+}
+
+func serveParking(t *testing.T, s *Server) (addr string, p *Parking) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -41,7 +48,7 @@ func parkingServer(t *testing.T) (addr string, parked chan *Parked, ended chan s
 	go server.Serve(l)
 	go server.Serve(p)
 	t.Cleanup(func() { server.Close() })
-	return l.Addr().String(), parked, ended, p
+	return l.Addr().String(), p
 }
 
 // TestParkedRequests has one connection wait again and again: until it is resumed,
@@ -126,5 +133,64 @@ func TestParkedHangUp(t *testing.T) {
 	<-ended
 	if _, err := io.Copy(io.Discard, c); err != nil && !strings.Contains(err.Error(), "reset") {
 		t.Error(err)
+	}
+}
+
+// TestParkedAgain has a client ask again and again: it is answered and parked without
+// another look at its token, unless the session has ended.
+func TestParkedAgain(t *testing.T) {
+	u := &Requester{UserID: "@a:x", GoodUntil: time.Now().Add(time.Hour)}
+	var looked, again, waits, ends atomic.Int32
+	s := NewServer(Options{Authenticate: func(context.Context, string) (*Requester, error) {
+		looked.Add(1)
+		return u, nil
+	}})
+	s.Register([]string{""}, []Route{{Method: "GET", Path: "/wait", Handle: func(r *http.Request, _ *Requester) (any, error) {
+		_, err := Park(r, Wait{
+			Until: time.Now(), Expired: func() []byte { return []byte(`{}`) },
+			Parked: func(*Parked) { waits.Add(1) }, Ended: func() { ends.Add(1) },
+			Again: func(r *http.Request) (time.Duration, bool) {
+				if again.Add(1); r != nil && r.URL.Query().Get("n") == "" {
+					t.Errorf("the next request is %v", r.URL)
+				}
+				return time.Millisecond, true
+			},
+		})
+		return nil, err
+	}}})
+	addr, _ := serveParking(t, s)
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	answers := bufio.NewReader(c)
+	asked := int32(0)
+	ask := func() {
+		t.Helper()
+		asked++
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		// Every other request is the same as the one before.
+		fmt.Fprintf(c, "GET /wait?n=%d HTTP/1.1\r\nUser-Agent: u\r\nHost: x\r\nauthorization: Bearer t\r\nAccept: */*\r\n\r\n", asked/2)
+		res, err := http.ReadResponse(answers, nil)
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("answered %v (%v)", res, err)
+		}
+		io.Copy(io.Discard, res.Body)
+		if looked.Load()+again.Load() != asked || waits.Load() != asked || ends.Load() != asked {
+			t.Fatalf("of %d requests %d were looked at, %d were known, %d waited, %d no longer wait",
+				asked, looked.Load(), again.Load(), waits.Load(), ends.Load())
+		}
+	}
+	// On a busy machine a client may ask later than it is waited for.
+	for again.Load() < 4 {
+		if ask(); asked == 30 {
+			t.Fatal("a request that comes again is never known")
+		}
+	}
+	u.Retire()
+	before := looked.Load()
+	if ask(); looked.Load() != before+1 {
+		t.Error("a session that has ended wasn't looked at")
 	}
 }

@@ -21,6 +21,8 @@ type response struct {
 	http.ResponseWriter
 	server *Server
 	id     string
+	// requester is who asks, nil as long as that isn't known or of no matter.
+	requester *Requester
 	// metrics are those of the route that answers.
 	metrics *routeMetrics
 	// resumedUntil is until when the request was to wait, if it has been parked.

@@ -3,10 +3,7 @@
 // knows nothing of rooms or events.
 package httpapi
 
-import (
-	"net/http"
-	"sync/atomic"
-)
+import "net/http"
 
 // Auth says what a route asks of the access token.
 type Auth int
@@ -42,23 +39,6 @@ const (
 	// RateExpensive is for searches, uploads and other heavy work, per user.
 	RateExpensive
 )
-
-// Requester is the authenticated user behind a request. One value may serve many
-// requests at once.
-type Requester struct {
-	UserID   string
-	DeviceID string
-	// TokenID identifies the access token within storage.
-	TokenID int64
-	Admin   bool
-	// Guest, Locked and Suspended keep the user from some routes or all; see
-	// accountstates.go.
-	Guest     bool
-	Locked    bool
-	Suspended bool
-	// seenAt is when Options.Seen was last told, in Unix seconds.
-	seenAt atomic.Int64
-}
 
 // Route is one operation: what it matches, what it demands, and its handler.
 // Path is a gorilla/mux template below the prefix it is registered under.
