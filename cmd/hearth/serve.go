@@ -66,6 +66,7 @@ func (m *Main) logger(cfg *config.Config) *slog.Logger {
 	}
 	log := slog.New(h)
 	slog.SetDefault(log)
+	redirectLibraryLog(log)
 	return log
 }
 

@@ -10,9 +10,16 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
 	"hearth/internal/canonicaljson"
 	"hearth/storage"
 )
+
+var dropped = promauto.NewCounterVec(prometheus.CounterOpts{
+	Name: "hearth_to_device_dropped_total", Help: "Messages to devices that were dropped because too many wait for the device, or for the server."},
+	[]string{"waiting_for"})
 
 const (
 	// maxWaiting bounds what may wait for a device that doesn't sync, and maxForServer
@@ -44,9 +51,14 @@ func Local(ctx context.Context, db *storage.DB, sender, eventType string, users 
 			if !ok {
 				content, ok = wanted[userID]["*"]
 			}
-			if ok && waiting[deviceID] < maxWaiting {
-				messages = append(messages, storage.ToDevice{UserID: userID, DeviceID: deviceID, Content: event(sender, eventType, content)})
+			if !ok {
+				continue
 			}
+			if waiting[deviceID] >= maxWaiting {
+				dropped.WithLabelValues("device").Inc()
+				continue
+			}
+			messages = append(messages, storage.ToDevice{UserID: userID, DeviceID: deviceID, Content: event(sender, eventType, content)})
 		}
 	}
 	return messages, nil
@@ -72,6 +84,7 @@ func Remote(ctx context.Context, db *storage.DB, sender, eventType string, bySer
 			return nil, err
 		}
 		if waiting >= maxForServer {
+			dropped.WithLabelValues("server").Inc()
 			continue
 		}
 		part, size := map[string]map[string]json.RawMessage{}, 0
