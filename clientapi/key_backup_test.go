@@ -2,7 +2,10 @@ package clientapi
 
 import (
 	"fmt"
+	"net"
 	"net/http"
+	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -100,5 +103,37 @@ func TestKeyBackup(t *testing.T) {
 	}
 	if again := w.ok("POST", versions, alice, info)["version"].(string); again == newer {
 		t.Error("a version was given twice")
+	}
+}
+
+// TestSlowBackupReaders: who downloads a backup and stops reading keeps nobody else from
+// the database.
+func TestSlowBackupReaders(t *testing.T) {
+	w := newWorld(t, nil)
+	alice := w.register("alice")
+	v := w.ok("POST", "/room_keys/version", alice, object{"algorithm": "x", "auth_data": object{}})["version"].(string)
+	sessions, data := object{}, strings.Repeat("x", 20_000)
+	for i := range 600 {
+		sessions[fmt.Sprint(i)] = backupKey(0, 0, false, data)
+	}
+	w.ok("PUT", "/room_keys/keys/!a?version="+v, alice, object{"sessions": sessions})
+	for range 25 { // more than the pool has connections
+		r, err := http.NewRequest("GET", w.url+"/_matrix/client/v3/room_keys/keys?version="+v, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+alice)
+		slow := &net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+			return c.Control(func(fd uintptr) { syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+		}}
+		res, err := (&http.Client{Transport: &http.Transport{DialContext: slow.DialContext}}).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+	}
+	all := w.ok("GET", "/room_keys/keys?version="+v, alice, nil)["rooms"].(object)["!a"].(object)["sessions"].(object)
+	if len(all) != 600 {
+		t.Errorf("%d keys are told of 600", len(all))
 	}
 }

@@ -98,30 +98,35 @@ func putKeys(ctx context.Context, tx *sql.Tx, userID string, version int64, keys
 	return added, changed, nil
 }
 
+// backupPage is how many keys of a backup are read at a time: what is done with them may
+// take as long as a slow client, and must not hold a connection meanwhile.
+const backupPage = 250
+
 // EachBackedUpKey calls do with the keys of a backup, of one room or session unless
 // these are "", in the order of rooms and sessions. It stops at do's first error.
 func (db *DB) EachBackedUpKey(ctx context.Context, userID string, version int64, roomID, sessionID string, do func(*BackedUpKey) error) error {
-	rows, err := db.query(ctx, `
-		SELECT room_id, session_id, first_message_index, forwarded_count, is_verified, session_data FROM backed_up_keys
-		WHERE user_id = $1 AND version = $2 AND ($3 = '' OR room_id = $3) AND ($4 = '' OR session_id = $4)
-		ORDER BY room_id, session_id`, userID, version, roomID, sessionID)
-	if err != nil {
-		return fmt.Errorf("reading the keys of a backup: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var k BackedUpKey
-		if err := rows.Scan(&k.RoomID, &k.SessionID, &k.FirstMessageIndex, &k.ForwardedCount, &k.IsVerified, (*[]byte)(&k.Data)); err != nil {
-			return fmt.Errorf("reading a key of a backup: %w", err)
+	var last BackedUpKey
+	for {
+		rows, err := db.query(ctx, `
+			SELECT room_id, session_id, first_message_index, forwarded_count, is_verified, session_data FROM backed_up_keys
+			WHERE user_id = $1 AND version = $2 AND ($3 = '' OR room_id = $3) AND ($4 = '' OR session_id = $4) AND (room_id, session_id) > ($5, $6)
+			ORDER BY room_id, session_id LIMIT $7`, userID, version, roomID, sessionID, last.RoomID, last.SessionID, backupPage)
+		page, err := collect(rows, err, func(r *sql.Rows) (k BackedUpKey, err error) {
+			return k, r.Scan(&k.RoomID, &k.SessionID, &k.FirstMessageIndex, &k.ForwardedCount, &k.IsVerified, (*[]byte)(&k.Data))
+		})
+		if err != nil {
+			return fmt.Errorf("reading the keys of a backup: %w", err)
 		}
-		if err := do(&k); err != nil {
-			return err
+		for i := range page {
+			if err := do(&page[i]); err != nil {
+				return err
+			}
 		}
+		if len(page) < backupPage {
+			return nil
+		}
+		last = page[len(page)-1]
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("reading the keys of a backup: %w", err)
-	}
-	return nil
 }
 
 // DeleteBackedUpKeys deletes the keys of a backup, of one room or session unless these
