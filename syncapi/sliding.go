@@ -60,12 +60,10 @@ func (a *API) slide(r *http.Request, u *httpapi.Requester, w *wire) (any, error)
 	if err := q.connect(); err != nil {
 		return nil, err
 	}
-	if a.o.PresenceEnabled {
-		if err := a.present(r.Context(), u.UserID, params.presence); err != nil {
-			return nil, err
-		}
+	if err := a.present(r.Context(), u.UserID, params.presence); err != nil {
+		return nil, err
 	}
-	return q.answer(r.Context())
+	return q.answer(r)
 }
 
 // connect finds out where the client stands.
@@ -101,20 +99,35 @@ func (q *slide) connect() error {
 // answer waits until there is something to tell, or for the timeout, and tells it. What
 // the client asks for may have changed, so that the rooms are looked at before the first
 // wait even without news.
-func (q *slide) answer(ctx context.Context) (any, error) {
+func (q *slide) answer(r *http.Request) (_ any, err error) {
 	w := q.u.wait()
-	defer q.u.release(w)
-	until := q.now.Add(q.timeout)
-	for {
+	parked := false
+	defer func() {
+		if !parked {
+			q.u.release(w)
+		}
+	}()
+	until := q.until(r)
+	for mayPark := true; ; {
 		left := until.Sub(q.now)
 		last := q.initial || left <= 0
 		if last || q.hasNews() || !q.settled() {
-			b, err := q.build(ctx, last)
+			b, err := q.build(r.Context(), last)
 			if b != nil || err != nil {
 				return httpapi.Raw(b), err
 			}
 		}
-		closing, err := q.pauseUnlessSuperseded(ctx, w, left)
+		pause := left
+		if mayPark && left > parkAfter {
+			if q.u.quietFor(q.now) > parkAfter {
+				if parked, err = q.park(r, w, until); parked {
+					return nil, err
+				}
+				mayPark = false
+			}
+			pause = parkAfter
+		}
+		closing, err := q.pauseUnlessSuperseded(r.Context(), w, pause)
 		if err != nil {
 			return nil, err
 		}
@@ -122,6 +135,27 @@ func (q *slide) answer(ctx context.Context) (any, error) {
 			until = q.now
 		}
 	}
+}
+
+// park has the request wait without a goroutine; it reports false if that can't be. If
+// another takes its place it is answered with nothing.
+func (q *slide) park(r *http.Request, w *waiter, until time.Time) (bool, error) {
+	_, err := httpapi.Park(r, httpapi.Wait{
+		Until: until,
+		Parked: func(k *httpapi.Parked) {
+			if q.c != nil {
+				q.c.park(q.superseded, func() { k.Answer(q.nothing()) })
+			}
+			q.u.parked(w, k)
+		},
+		Ended: func() {
+			if q.c != nil {
+				q.c.unpark(q.superseded)
+			}
+			q.u.release(w)
+		},
+	})
+	return err != nil, err
 }
 
 // pauseUnlessSuperseded waits until the request is woken or another has taken its place, but no

@@ -80,9 +80,11 @@ type connection struct {
 	rules      map[string]*roomRules
 	rulesBytes int64
 	bytes      int64
-	// newest is closed when another request comes in place of the newest.
+	// newest is closed when another request comes in place of the newest, and parked
+	// answers that one if it waits without a goroutine.
 	newestMu sync.Mutex
 	newest   chan struct{}
+	parked   func()
 }
 
 // told is what was told beside the rooms themselves.
@@ -102,12 +104,40 @@ type answered struct {
 // enter makes a request the newest; the channel is closed when another comes.
 func (c *connection) enter() <-chan struct{} {
 	c.newestMu.Lock()
-	defer c.newestMu.Unlock()
 	if c.newest != nil {
 		close(c.newest)
 	}
-	c.newest = make(chan struct{})
-	return c.newest
+	superseded := make(chan struct{})
+	parked := c.parked
+	c.newest, c.parked = superseded, nil
+	c.newestMu.Unlock()
+	if parked != nil {
+		parked()
+	}
+	return superseded
+}
+
+// park has the request that enter gave the channel to answered when another comes: nobody
+// looks at the channel while it is parked.
+func (c *connection) park(superseded <-chan struct{}, answer func()) {
+	c.newestMu.Lock()
+	newest := c.newest == superseded
+	if newest {
+		c.parked = answer
+	}
+	c.newestMu.Unlock()
+	if !newest {
+		answer()
+	}
+}
+
+// unpark forgets the request that enter gave the channel to.
+func (c *connection) unpark(superseded <-chan struct{}) {
+	c.newestMu.Lock()
+	defer c.newestMu.Unlock()
+	if c.newest == superseded {
+		c.parked = nil
+	}
 }
 
 // resume finds where the client stands: after the newest answer, or before it.

@@ -193,10 +193,7 @@ func (q *request) answer(r *http.Request) (_ any, err error) {
 			q.u.release(w)
 		}
 	}()
-	until := q.now.Add(q.timeout)
-	if resumed := httpapi.ResumedUntil(r); !resumed.IsZero() {
-		until = resumed
-	}
+	until := q.until(r)
 	for mayPark := true; ; {
 		left := until.Sub(q.now)
 		if q.initial || q.fullState || q.hasNews() || left <= 0 {
@@ -208,15 +205,15 @@ func (q *request) answer(r *http.Request) (_ any, err error) {
 				return httpapi.Raw(b), nil
 			}
 		}
-		if mayPark && left > parkAfter && q.u.quietFor(q.now) > parkAfter {
-			if parked, err = q.park(r, w, until); parked {
-				return nil, err
-			}
-			mayPark = false
-		}
 		pause := left
-		if mayPark {
-			pause = min(left, parkAfter)
+		if mayPark && left > parkAfter {
+			if q.u.quietFor(q.now) > parkAfter {
+				if parked, err = q.park(r, w, until); parked {
+					return nil, err
+				}
+				mayPark = false
+			}
+			pause = parkAfter
 		}
 		closing, err := q.api.pause(r.Context(), w, pause)
 		if err != nil {
@@ -226,6 +223,14 @@ func (q *request) answer(r *http.Request) (_ any, err error) {
 			until = q.now
 		}
 	}
+}
+
+// until is how long the request waits at most.
+func (q *request) until(r *http.Request) time.Time {
+	if resumed := httpapi.ResumedUntil(r); !resumed.IsZero() {
+		return resumed
+	}
+	return q.now.Add(q.timeout)
 }
 
 // pause waits until the request is woken, but no longer than d.

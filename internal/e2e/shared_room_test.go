@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"net/url"
 	"strings"
 	"testing"
@@ -68,43 +69,60 @@ func TestSharedRoom(t *testing.T) {
 	alice.ok(t, "POST", clientV3+"/rooms/"+url.PathEscape(private)+"/leave", map[string]any{})
 }
 
-// TestQuietClientIsParked has a client wait for whom nothing happens: its requests cost no
-// goroutine, are answered with the same token when their time is up, and with
-// what happens when something does.
+// TestQuietClientIsParked has clients of both kinds of sync wait for whom nothing
+// happens: their requests cost no goroutine, are answered when something does, and say
+// that nothing did otherwise.
 func TestQuietClientIsParked(t *testing.T) {
 	metrics := freeAddress(t)
 	s := startServer(t, "listen.metrics="+metrics)
 	alice, bob := register(t, s.base, "alice"), register(t, s.base, "bob")
 	room := alice.ok(t, "POST", clientV3+"/createRoom", map[string]any{"preset": "public_chat"}).Get("room_id").Str
 	bob.ok(t, "POST", clientV3+"/rooms/"+url.PathEscape(room)+"/join", map[string]any{})
-	waiter := *bob
+	waiter, operator := *bob, &user{base: "http://" + metrics}
 	waiter.base = s.direct
+	parked := func(n int) {
+		t.Helper()
+		text := fmt.Sprintf("hearth_http_requests_parked %d\n", n)
+		for deadline := time.Now().Add(30 * time.Second); !strings.Contains(string(operator.do(t, "GET", "/metrics", nil).body), text); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("it isn't %d requests that are parked", n)
+			}
+		}
+	}
+	ask := func(method, path string, body any) <-chan gjson.Result {
+		answered := make(chan gjson.Result, 1)
+		go func() {
+			a, err := waiter.try(t.Context(), method, path, body)
+			if err != nil {
+				t.Error(err)
+			}
+			answered <- a.json()
+		}()
+		return answered
+	}
 	since := waiter.ok(t, "GET", clientV3+"/sync", nil).Get("next_batch").Str
+	const sliding = "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"
+	lists := map[string]any{"lists": map[string]any{"all": map[string]any{"ranges": [][]int{{0, 9}}, "timeline_limit": 5, "required_state": []any{}}}}
+	pos := waiter.ok(t, "POST", sliding, lists).Get("pos").Str
+	first := ask("POST", sliding+"?timeout=60000&pos="+pos, lists)
+	parked(1)
+	second := ask("POST", sliding+"?timeout=60000&pos="+pos, lists)
+	if r := <-first; r.Get("pos").Str != pos || len(r.Get("rooms").Map()) > 0 {
+		t.Errorf("the request in whose place another came was answered %s", r.Raw)
+	}
+	parked(1)
 	for range 2 {
 		a := waiter.ok(t, "GET", clientV3+"/sync?timeout=5500&since="+since, nil)
 		if a.Get("next_batch").Str != since || a.Get("rooms").Exists() {
 			t.Errorf("when nothing happened the answer was %s", a.Raw)
 		}
 	}
-	answered := make(chan gjson.Result, 1)
-	go func() {
-		a, err := waiter.try(t.Context(), "GET", clientV3+"/sync?timeout=60000&since="+since, nil)
-		if err != nil {
-			t.Error(err)
-		}
-		answered <- a.json()
-	}()
-	operator := &user{base: "http://" + metrics}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if strings.Contains(string(operator.do(t, "GET", "/metrics", nil).body), "hearth_http_requests_parked 1\n") {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the request isn't parked")
-		}
-	}
+	third := ask("GET", clientV3+"/sync?timeout=60000&since="+since, nil)
+	parked(2)
 	alice.ok(t, "PUT", clientV3+"/rooms/"+url.PathEscape(room)+"/send/m.room.message/1", map[string]any{"msgtype": "m.text", "body": "wake up"})
-	if r := <-answered; !strings.Contains(r.Raw, "wake up") {
-		t.Errorf("the waiting client was answered %s", r.Raw)
+	for _, answered := range []<-chan gjson.Result{second, third} {
+		if r := <-answered; !strings.Contains(r.Raw, "wake up") {
+			t.Errorf("a waiting client was answered %s", r.Raw)
+		}
 	}
 }

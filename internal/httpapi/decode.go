@@ -89,6 +89,9 @@ func readBody(r *http.Request) ([]byte, error) {
 	var limit *http.MaxBytesError
 	switch {
 	case err == nil:
+		if w, ok := r.Context().Value(requestKey{}).(*response); ok && buf.Len() <= maxReplay {
+			w.body = buf.Bytes() // should the request be parked
+		}
 		return buf.Bytes(), nil
 	case errors.As(err, &limit):
 		return nil, tooLarge(limit.Limit)

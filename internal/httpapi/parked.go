@@ -56,14 +56,14 @@ type Parked struct {
 // wait by itself.
 func Park(r *http.Request, wait Wait) (*Parked, error) {
 	w, ok := r.Context().Value(requestKey{}).(*response)
-	if !ok || !repeatable(r) {
+	if !ok || !repeatable(r, w.body) {
 		return nil, nil
 	}
 	at, ok := r.Context().Value(parkingKey{}).(*place)
 	if !ok {
 		return nil, nil
 	}
-	request := requestText(r)
+	request := requestText(r, w.body)
 	if len(request) > maxReplay {
 		return nil, nil
 	}
@@ -93,17 +93,20 @@ func (k *Parked) park(until time.Time) {
 	}
 }
 
-// repeatable reports whether the request is nothing but its line and its headers.
-func repeatable(r *http.Request) bool {
-	return r.ProtoMajor == 1 && r.Method == http.MethodGet && r.ContentLength == 0 && len(r.TransferEncoding) == 0 && !r.Close
+// repeatable reports whether the request is nothing but its line, its headers, and a
+// body that is known.
+func repeatable(r *http.Request, body []byte) bool {
+	return r.ProtoMajor == 1 && (r.Method == http.MethodGet || r.Method == http.MethodPost) && r.ContentLength == int64(len(body)) &&
+		len(r.TransferEncoding) == 0 && !r.Close && r.Header.Get("Expect") == ""
 }
 
-// requestText writes a request without a body as the client might have sent it.
-func requestText(r *http.Request) []byte {
+// requestText writes a request as the client might have sent it.
+func requestText(r *http.Request, body []byte) []byte {
 	var b bytes.Buffer
 	io.WriteString(&b, r.Method+" "+r.RequestURI+" HTTP/1.1\r\nHost: "+r.Host+"\r\n")
 	r.Header.Write(&b)
 	io.WriteString(&b, "\r\n")
+	b.Write(body)
 	return bytes.Clone(b.Bytes())
 }
 
@@ -138,6 +141,13 @@ func (k *Parked) nothingNew() []byte {
 		return nil
 	}
 	return k.wait.Expired()
+}
+
+// Answer ends the waiting with an answer, unless it has ended.
+func (k *Parked) Answer(body []byte) {
+	if k.answer(body) {
+		k.giveBack(&resumedConn{Conn: k.conn, replay: k.rest, answered: true})
+	}
 }
 
 // answer ends the waiting with an answer. It reports whether the client is still
@@ -215,7 +225,7 @@ func (k *Parked) successor(sent []byte) *http.Request {
 	text := bytes.NewReader(sent)
 	head := bufio.NewReaderSize(text, 1024)
 	r, err := http.ReadRequest(head)
-	if err != nil || head.Buffered()+text.Len() > 0 || !repeatable(r) || r.URL.Path != k.path || AccessToken(r) != k.token {
+	if err != nil || head.Buffered()+text.Len() > 0 || !repeatable(r, nil) || r.URL.Path != k.path || AccessToken(r) != k.token {
 		return nil
 	}
 	r.RemoteAddr = k.conn.RemoteAddr().String()

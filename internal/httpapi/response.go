@@ -21,6 +21,8 @@ type response struct {
 	http.ResponseWriter
 	server *Server
 	id     string
+	// body is the request's, if it was read and is small.
+	body []byte
 	// requester is who asks, nil as long as that isn't known or of no matter.
 	requester *Requester
 	// metrics are those of the route that answers.
