@@ -3,18 +3,26 @@ package mediaapi
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
+	"github.com/minio/minio-go/v7"
+	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// objectStorage starts an S3 server with a bucket.
+// objectStorage starts an S3 server with a bucket. HEARTH_S3 names one that runs, such as
+// http://key:secret@127.0.0.1:8333, where the test makes its bucket.
 func objectStorage(t *testing.T) *Bucket {
 	t.Helper()
+	if real := os.Getenv("HEARTH_S3"); real != "" {
+		return bucketAt(t, real)
+	}
 	backend := s3mem.New()
 	if err := backend.CreateBucket("media"); err != nil {
 		t.Fatal(err)
@@ -22,6 +30,32 @@ func objectStorage(t *testing.T) *Bucket {
 	ts := httptest.NewServer(gofakes3.New(backend).Server())
 	t.Cleanup(ts.Close)
 	return &Bucket{Endpoint: strings.TrimPrefix(ts.URL, "http://"), Name: "media", AccessKey: "key", SecretKey: "secret", Prefix: "hearth/", PlainHTTP: true}
+}
+
+func bucketAt(t *testing.T, address string) *Bucket {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, _ := u.User.Password()
+	b := &Bucket{
+		Endpoint: u.Host, Name: "hearth-" + strings.ToLower(rand.Text()), AccessKey: u.User.Username(), SecretKey: secret,
+		Prefix: "hearth/", PlainHTTP: u.Scheme == "http",
+	}
+	client, err := minio.New(b.Endpoint, &minio.Options{Creds: credentials.NewStaticV4(b.AccessKey, b.SecretKey, ""), Secure: !b.PlainHTTP})
+	if err == nil {
+		err = client.MakeBucket(t.Context(), b.Name, minio.MakeBucketOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // empty by then
+		if err := client.RemoveBucket(context.Background(), b.Name); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
 }
 
 // TestBucket: files in a bucket are served as those on the disk are, and move from one to
@@ -80,7 +114,7 @@ func TestBucket(t *testing.T) {
 	if left, err := Copy(ctx, w.db, w.dir, b, false, false); err != nil || left.Files+left.There+left.Missing != 0 {
 		t.Error(left, err)
 	}
-	w.o.Bucket = &Bucket{Endpoint: b.Endpoint, Name: "nowhere", AccessKey: "key", SecretKey: "secret", PlainHTTP: true}
+	w.o.Bucket = &Bucket{Endpoint: b.Endpoint, Name: "nowhere", AccessKey: b.AccessKey, SecretKey: b.SecretKey, PlainHTTP: b.PlainHTTP}
 	if _, err := New(w.o); err == nil || !strings.Contains(err.Error(), "there is no bucket nowhere") {
 		t.Error(err)
 	}

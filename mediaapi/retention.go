@@ -49,8 +49,9 @@ func (a *API) retain(ctx context.Context) error {
 // Delete deletes the media that the bounds mean, calls each, unless nil, with the ids of some,
 // and returns how many there were. Their files are deleted later by the server.
 func Delete(ctx context.Context, db *storage.DB, b *storage.MediaBounds, each func([]storage.MediaURI)) (total int64, err error) {
+	rest := *b
 	for {
-		gone, err := db.DeleteMedia(ctx, b, deleteBatch)
+		gone, err := db.DeleteMedia(ctx, &rest, deleteBatch)
 		if err != nil {
 			return total, err
 		}
@@ -61,5 +62,6 @@ func Delete(ctx context.Context, db *storage.DB, b *storage.MediaBounds, each fu
 		if len(gone) < deleteBatch {
 			return total, nil
 		}
+		rest.After = gone[len(gone)-1] // what is kept isn't looked at again
 	}
 }

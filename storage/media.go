@@ -48,17 +48,27 @@ func (db *DB) GetMedia(ctx context.Context, origin, id string) (*Media, error) {
 func (db *DB) AnnounceMediaFile(ctx context.Context, sha256 []byte, size int64) error {
 	_, err := db.exec(ctx, `
 		INSERT INTO media_files (sha256, size) VALUES ($1, $2)
-		ON CONFLICT (sha256) DO UPDATE SET touched_at = now()`, sha256, size)
+		ON CONFLICT (sha256) DO UPDATE SET touched_at = now(), loose = true`, sha256, size)
 	if err != nil {
 		return fmt.Errorf("announcing a media file: %w", err)
 	}
 	return nil
 }
 
+// referToFile changes rows of media so that they refer to a file, which isn't loose then, and
+// returns how many those are.
+func (db *DB) referToFile(ctx context.Context, change string, args ...any) (n int64, err error) {
+	err = db.scanRow(ctx, `
+		WITH done AS (`+change+` RETURNING media.sha256),
+		fastened AS (UPDATE media_files SET loose = false WHERE loose AND sha256 IN (SELECT sha256 FROM done))
+		SELECT count(*) FROM done`, args, &n)
+	return n, err
+}
+
 // InsertMedia makes an uploaded file available under its URI. The file must have
 // been announced and be in the store. Content that is out of reach stays so.
 func (db *DB) InsertMedia(ctx context.Context, m *Media) error {
-	_, err := db.exec(ctx, `
+	_, err := db.referToFile(ctx, `
 		INSERT INTO media (origin, media_id, user_id, sha256, content_type, filename, quarantined_by)
 		VALUES ($1, $2, $3, $4, $5, $6, (SELECT quarantined_by FROM media WHERE sha256 = $4 AND quarantined_by IS NOT NULL LIMIT 1))`,
 		m.Origin, m.ID, m.UserID, m.SHA256, m.ContentType, m.Filename)
@@ -93,7 +103,7 @@ func (db *DB) ReserveMediaID(ctx context.Context, m *Media, within time.Duration
 // CompleteMedia gives a reserved id its content. It returns ErrNotFound if the
 // id has content already or is gone.
 func (db *DB) CompleteMedia(ctx context.Context, m *Media) error {
-	n, err := db.exec(ctx, `
+	n, err := db.referToFile(ctx, `
 		UPDATE media SET sha256 = $3, content_type = $4, filename = $5, expires_at = NULL, created_at = now(), accessed_at = now(),
 			quarantined_by = (SELECT quarantined_by FROM media WHERE sha256 = $3 AND quarantined_by IS NOT NULL LIMIT 1)
 		WHERE origin = $1 AND media_id = $2 AND sha256 IS NULL`,

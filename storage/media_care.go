@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -63,6 +65,8 @@ type MediaBounds struct {
 	UnusedFor time.Duration
 	// MinSize in bytes.
 	MinSize int64
+	// After is where to go on: nothing up to it is meant.
+	After MediaURI
 	// Spare keeps what is protected, quarantined, or the picture of a user or room.
 	Spare bool
 }
@@ -71,7 +75,7 @@ type MediaBounds struct {
 // is JSON, which writes URIs as they are.
 const boundedMediaSQL = `
 	SELECT m.origin, m.media_id, m.sha256, f.size FROM media m JOIN media_files f ON f.sha256 = m.sha256
-	WHERE (m.user_id = '') = $1 AND ($2 = '' OR m.user_id = $2) AND f.size >= $4
+	WHERE (m.user_id = '') = $1 AND ($2 = '' OR m.user_id = $2) AND f.size >= $4 AND (m.origin, m.media_id) > ($7, $8)
 		AND ($3::float8 = 0 OR greatest(m.accessed_at, m.created_at) < now() - make_interval(secs => $3))
 		AND NOT ($5 AND (m.protected OR m.quarantined_by IS NOT NULL
 			OR NOT $1 AND EXISTS (SELECT FROM profiles p WHERE p.user_id = m.user_id AND p.field = 'avatar_url' AND p.value = '"mxc://' || m.origin || '/' || m.media_id || '"')
@@ -82,10 +86,10 @@ const boundedMediaSQL = `
 
 // args are boundedMediaSQL's; limit may be nil.
 func (b *MediaBounds) args(limit any) []any {
-	return []any{b.Remote, b.UserID, b.UnusedFor.Seconds(), b.MinSize, b.Spare, limit}
+	return []any{b.Remote, b.UserID, b.UnusedFor.Seconds(), b.MinSize, b.Spare, limit, b.After.Origin, b.After.ID}
 }
 
-// DeleteMedia forgets up to limit media and returns which. Their files are collected later.
+// DeleteMedia forgets up to limit media, the first by their URIs, and returns which, in that order. Their files are collected later.
 func (db *DB) DeleteMedia(ctx context.Context, b *MediaBounds, limit int) ([]MediaURI, error) {
 	rows, err := db.query(ctx, `WITH gone AS (`+boundedMediaSQL+`)
 		DELETE FROM media m USING gone g WHERE m.origin = g.origin AND m.media_id = g.media_id RETURNING m.origin, m.media_id`, b.args(limit)...)
@@ -93,6 +97,7 @@ func (db *DB) DeleteMedia(ctx context.Context, b *MediaBounds, limit int) ([]Med
 	if err != nil {
 		return nil, fmt.Errorf("deleting media: %w", err)
 	}
+	slices.SortFunc(list, func(a, b MediaURI) int { return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.ID, b.ID)) })
 	return list, nil
 }
 

@@ -20,11 +20,11 @@ func (db *DB) DeleteExpiredMedia(ctx context.Context, grace time.Duration) (int6
 }
 
 // UnusedMediaFiles returns the hashes of at most limit files that no media
-// refers to and that were announced longer than age ago.
+// refers to (of those that aren't loose something does) and that were announced longer than age ago.
 func (db *DB) UnusedMediaFiles(ctx context.Context, age time.Duration, limit int) ([][]byte, error) {
 	rows, err := db.query(ctx, `
 		SELECT f.sha256 FROM media_files f
-		WHERE f.touched_at < now() - make_interval(secs => $1)
+		WHERE f.loose AND f.touched_at < now() - make_interval(secs => $1)
 			AND NOT EXISTS (SELECT FROM media m WHERE m.sha256 = f.sha256)
 		ORDER BY f.touched_at LIMIT $2`, age.Seconds(), limit)
 	hashes, err := collect(rows, err, func(r *sql.Rows) (h []byte, err error) { return h, r.Scan(&h) })

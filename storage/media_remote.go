@@ -15,7 +15,7 @@ const accessGrain = time.Hour
 // been announced and be in the store. Media that another process has fetched
 // meanwhile stays as it is.
 func (db *DB) KeepRemoteMedia(ctx context.Context, m *Media) error {
-	_, err := db.exec(ctx, `
+	_, err := db.referToFile(ctx, `
 		INSERT INTO media (origin, media_id, user_id, sha256, content_type, filename, quarantined_by)
 		VALUES ($1, $2, '', $3, $4, $5, (SELECT quarantined_by FROM media WHERE sha256 = $3 AND quarantined_by IS NOT NULL LIMIT 1))
 		ON CONFLICT DO NOTHING`, m.Origin, m.ID, m.SHA256, m.ContentType, m.Filename)
