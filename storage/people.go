@@ -138,20 +138,36 @@ type PeopleQuery struct {
 	LocalSuffix string
 }
 
+// fewPeople is how many members rooms may have together for a list of them to be made.
+const fewPeople = "20000"
+
 // FindPeople returns up to limit of the people that the asker may find.
 func (db *DB) FindPeople(ctx context.Context, q PeopleQuery, limit int) ([]Person, error) {
+	// Each condition stands there only if it is asked for, so that its index is used.
+	args := []any{q.Asker, q.LocalSuffix, limit}
+	conditions := ""
+	if q.Query != "" {
+		args = append(args, q.Query)
+		conditions += fmt.Sprintf(" AND words @@ $%d::tsquery", len(args))
+	}
+	if q.IDPrefix != "" {
+		args = append(args, q.IDPrefix)
+		conditions += fmt.Sprintf(" AND p.user_id >= $%[1]d AND p.user_id < $%[1]d || chr(1114111)", len(args))
+	}
+	// Of rooms with few members a list is made of those; otherwise each candidate's rooms are looked
+	// up (which OFFSET 0 and + 0 ask for): most will be in one of them.
 	rows, err := db.query(ctx, `
-		WITH mine AS MATERIALIZED (
-			SELECT room_nid FROM memberships WHERE user_id = $3 AND membership = 'join'
-		), found AS MATERIALIZED (
-			SELECT user_id, display_name, avatar_url FROM people
-			WHERE ($1 = '' OR words @@ $1::tsquery) AND ($2 = '' OR user_id >= $2 AND starts_with(user_id, $2)) AND user_id <> $3
-		) SELECT user_id, display_name, avatar_url FROM found p
-		WHERE $4 <> '' AND right(p.user_id, length($4)) = $4 OR EXISTS (
-			SELECT FROM memberships m WHERE m.user_id = p.user_id AND m.membership = 'join' AND (
-				m.room_nid IN (SELECT room_nid FROM mine)
-				OR EXISTS (SELECT FROM room_summaries s WHERE s.room_nid = m.room_nid AND (s.join_rule = 'public' OR s.history_visibility = 'world_readable'))))
-		LIMIT $5`, q.Query, q.IDPrefix, q.Asker, q.LocalSuffix, limit)
+		WITH seen AS MATERIALIZED (
+			SELECT room_nid FROM memberships WHERE user_id = $1 AND membership = 'join'
+			UNION SELECT room_nid FROM room_summaries WHERE join_rule = 'public' OR history_visibility = 'world_readable'
+		), size AS MATERIALIZED (
+			SELECT coalesce(sum(joined_members), 0) <= `+fewPeople+` AS few FROM room_summaries WHERE room_nid IN (SELECT room_nid FROM seen)
+		) SELECT user_id, display_name, avatar_url FROM people p
+		WHERE p.user_id <> $1`+conditions+` AND ($2 <> '' AND right(p.user_id, length($2)) = $2
+			OR p.user_id IN (SELECT m.user_id FROM memberships m JOIN seen USING (room_nid) WHERE m.membership = 'join' AND (SELECT few FROM size))
+			OR NOT (SELECT few FROM size) AND EXISTS (
+				SELECT FROM memberships m WHERE m.user_id = p.user_id AND m.membership = 'join' AND m.room_nid + 0 = ANY(ARRAY(SELECT room_nid FROM seen)) OFFSET 0))
+		LIMIT $3`, args...)
 	list, err := collect(rows, err, func(r *sql.Rows) (p Person, err error) {
 		return p, r.Scan(&p.UserID, &p.DisplayName, &p.AvatarURL)
 	})
