@@ -52,7 +52,19 @@ func TestDevices(t *testing.T) {
 	w.refused(401, "M_FORBIDDEN", "DELETE", "/devices/SECOND", token, object{"auth": passwordAuth("mallory", session)})
 	w.refused(401, "M_FORBIDDEN", "DELETE", "/devices/SECOND", token, object{"auth": object{"type": "m.login.dummy", "session": session}})
 	w.ok("GET", "/account/whoami", other, nil)
+	silenced := storage.Change{}
+	for _, name := range []string{"m.local_notification_settings.SECOND", "org.matrix.msc3890.local_notification_settings.SECOND", "m.local_notification_settings.THIRD"} {
+		silenced.AccountData = append(silenced.AccountData, storage.AccountData{UserID: "@alice:test.local", Type: name, Content: []byte(`{"is_silenced":true}`)})
+	}
+	if err := w.db.Stream.Append(t.Context(), &silenced); err != nil {
+		t.Fatal(err)
+	}
 	w.ok("DELETE", "/devices/SECOND", token, object{"auth": passwordAuth("alice", session)})
+	for i, d := range silenced.AccountData {
+		if content, err := w.db.GetAccountData(t.Context(), d.UserID, "", d.Type); err != nil || (string(content) == "{}") != (i < 2) {
+			t.Errorf("the settings %s are %s: %v", d.Type, content, err)
+		}
+	}
 	w.refused(401, "M_UNKNOWN_TOKEN", "GET", "/account/whoami", other, nil)
 	// What was completed for one operation is worth nothing for another.
 	if status, _ := w.do("DELETE", "/devices/THIRD", token, object{"auth": object{"session": session}}); status != 401 {

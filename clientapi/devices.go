@@ -131,8 +131,7 @@ func (a *API) deleteDevices(ctx context.Context, userID string, deviceIDs []stri
 	if err != nil {
 		return err
 	}
-	a.sessions.forget(gone)
-	return a.deviceListChanged(ctx, userID)
+	return a.devicesGone(ctx, userID, gone)
 }
 
 // deleteOtherDevices deletes all devices of the user but keep.
@@ -141,6 +140,26 @@ func (a *API) deleteOtherDevices(ctx context.Context, userID, keep string) error
 	if err != nil {
 		return err
 	}
-	a.sessions.forget(gone)
+	return a.devicesGone(ctx, userID, gone)
+}
+
+// devicesGone ends the sessions of devices that were deleted, and tells everybody. What was set for
+// a device's own notifications goes with it.
+//
+// https://github.com/matrix-org/matrix-spec-proposals/pull/3890
+func (a *API) devicesGone(ctx context.Context, userID string, tokens []storage.TokenHash) error {
+	a.sessions.forget(tokens)
+	settings, err := a.db.SettingsOfGoneDevices(ctx, userID)
+	if err != nil {
+		return err
+	}
+	if len(settings) > 0 {
+		for i := range settings {
+			settings[i].Content = []byte("{}") // which is how other devices learn of it
+		}
+		if err := a.db.Stream.Append(ctx, &storage.Change{AccountData: settings}); err != nil {
+			return err
+		}
+	}
 	return a.deviceListChanged(ctx, userID)
 }

@@ -13,6 +13,8 @@ var (
 		"v1.10", "v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17"}
 	unstableFeatures = map[string]bool{
 		"org.matrix.msc3814":            true, // dehydrated devices
+		"org.matrix.msc3874":            true, // filters of relations
+		"org.matrix.msc3890":            true, // settings of a device for its notifications go with it
 		"org.matrix.msc4140":            true, // delayed events
 		"org.matrix.msc4143":            true, // transports of calls
 		"org.matrix.msc4222":            true, // state_after in /sync

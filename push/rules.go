@@ -97,6 +97,7 @@ func defaultOverride(userID string) []Rule {
 			"notify", highlight),
 		predefined(".m.rule.reaction", []Condition{eventMatch("type", "m.reaction")}),
 		predefined(".m.rule.room.server_acl", []Condition{eventMatch("type", "m.room.server_acl"), eventMatch("state_key", "")}),
+		predefined(pollRule+"poll_response", isPoll("response")),
 		predefined(".m.rule.suppress_edits", []Condition{
 			{Kind: "event_property_is", Key: `content.m\.relates_to.rel_type`, Value: quoted("m.replace")}}),
 	}
@@ -111,7 +112,20 @@ func defaultUnderride() []Rule {
 			"notify", sound("default")),
 		predefined(".m.rule.message", []Condition{eventMatch("type", "m.room.message")}, "notify"),
 		predefined(".m.rule.encrypted", []Condition{eventMatch("type", "m.room.encrypted")}, "notify"),
+		predefined(pollRule+"poll_start_one_to_one", append([]Condition{memberCount("2")}, isPoll("start")...), "notify", sound("default")),
+		predefined(pollRule+"poll_start", isPoll("start"), "notify"),
+		predefined(pollRule+"poll_end_one_to_one", append([]Condition{memberCount("2")}, isPoll("end")...), "notify", sound("default")),
+		predefined(pollRule+"poll_end", isPoll("end"), "notify"),
 	}
+}
+
+// pollRule begins the ids of the rules for polls.
+//
+// https://github.com/matrix-org/matrix-spec-proposals/pull/3930
+const pollRule = ".org.matrix.msc3930.rule."
+
+func isPoll(part string) []Condition {
+	return []Condition{{Kind: "event_property_is", Key: "type", Value: quoted("org.matrix.msc3381.poll." + part)}}
 }
 
 // DefaultRules is the content of the m.push_rules account data of a user who

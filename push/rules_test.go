@@ -162,6 +162,10 @@ func TestDefaultRulesAgree(t *testing.T) {
 		{"alice", "m.reaction", object{"m.mentions": both}},
 		{"alice", "m.room.encrypted", object{"algorithm": "x"}},
 		{"alice", "m.call.invite", object{"call_id": "1"}},
+		{"alice", "org.matrix.msc3381.poll.start", object{"org.matrix.msc3381.poll.start": object{}}},
+		{"alice", "org.matrix.msc3381.poll.response", object{"m.relates_to": object{"rel_type": "m.reference", "event_id": "$x"}}},
+		{"alice", "org.matrix.msc3381.poll.end", object{"m.relates_to": object{"rel_type": "m.reference", "event_id": "$x"}}},
+		{"alice", "org.matrix.msc3381.poll.start", object{"m.relates_to": object{"rel_type": "m.replace", "event_id": "$x"}}},
 		{"alice", "m.sticker", object{"body": "sticker"}},
 		{"alice", "m.sticker", object{"body": "sticker", "m.mentions": both}},
 		{"alice", "m.room.message", message("broken", object{"m.mentions": object{"user_ids": "x", "room": "yes"}})},
@@ -173,7 +177,7 @@ func TestDefaultRulesAgree(t *testing.T) {
 		w.ok("PUT", "/rooms/"+room+"/state/"+kind, "alice", object{"topic": "t", "allow": []string{"*"}, "body": "b", "replacement_room": "!x:y"})
 		want(t, kind+": dave and carol", w.counts("dave", room), w.counts("carol", room))
 	}
-	want(t, "all together", w.counts("carol", room), "11/6")
+	want(t, "all together", w.counts("carol", room), "13/6")
 }
 
 // TestNotifications pages through what somebody was notified of.

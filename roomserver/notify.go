@@ -33,7 +33,7 @@ func (b *builder) notifyByDefault(e *storage.Event) {
 	mentioned := b.mentions(e, content)
 	edit := content.Get(`m\.relates_to.rel_type`).Str == "m.replace" // .m.rule.suppress_edits
 	switch e.Type {
-	case "m.room.message", "m.room.encrypted", "m.call.invite":
+	case "m.room.message", "m.room.encrypted", "m.call.invite", "org.matrix.msc3381.poll.start", "org.matrix.msc3381.poll.end":
 		e.Notifies = !edit
 	case "m.room.tombstone":
 		e.Notifies = e.IsState() && *e.StateKey == ""

@@ -51,6 +51,21 @@ func (db *DB) GetAccountData(ctx context.Context, userID, roomID, dataType strin
 	return content, notFound("reading account data", err)
 }
 
+// SettingsOfGoneDevices returns the account data with which devices' own notifications were silenced,
+// of devices that aren't there any more.
+func (db *DB) SettingsOfGoneDevices(ctx context.Context, userID string) ([]AccountData, error) {
+	rows, err := db.query(ctx, `
+		SELECT d.position, d.user_id, d.room_id, d.type, d.content FROM account_data d
+		CROSS JOIN unnest(ARRAY['m.local_notification_settings.', 'org.matrix.msc3890.local_notification_settings.']) AS prefix
+		WHERE d.user_id = $1 AND d.room_id = '' AND starts_with(d.type, prefix) AND d.content <> '{}'
+			AND NOT EXISTS (SELECT FROM devices v WHERE v.user_id = $1 AND v.device_id = substr(d.type, length(prefix) + 1))`, userID)
+	list, err := collect(rows, err, scanAccountData)
+	if err != nil {
+		return nil, fmt.Errorf("reading the settings of devices that are gone: %w", err)
+	}
+	return list, nil
+}
+
 // CountAccountData returns how many pieces of account data the user has.
 func (db *DB) CountAccountData(ctx context.Context, userID string) (n int, err error) {
 	if err := db.scanRow(ctx, `SELECT count(*) FROM account_data WHERE user_id = $1`, []any{userID}, &n); err != nil {

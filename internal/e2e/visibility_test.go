@@ -52,6 +52,7 @@ func people() []*person {
 type hall struct {
 	id, visibility string
 	events         map[string]string // event ID of each word
+	delayed        string            // id of what Alice has scheduled
 }
 
 // TestVisibility asks, on every path that shows events, what each kind of
@@ -75,6 +76,8 @@ func TestVisibility(t *testing.T) {
 				h.checkSlidingSync(t, p)
 				h.checkState(t, p)
 				h.checkFound(t, p)
+				h.checkReports(t, p)
+				h.checkDelayed(t, p)
 			})
 		}
 	}
@@ -118,6 +121,8 @@ func stage(t *testing.T, visibility string, alice, late *user, cast []*person) *
 	alice.act(t, h.id, "invite", returner.id)
 	returner.join(t, h.id)
 	say("back")
+	h.delayed = alice.ok(t, "PUT", inRoom(h.id, "send/m.room.message/later?org.matrix.msc4140.delay=600000"),
+		map[string]any{"msgtype": "m.text", "body": "scheduled by alice"}).Get("delay_id").String()
 	return h
 }
 

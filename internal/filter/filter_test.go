@@ -29,21 +29,26 @@ func TestFields(t *testing.T) {
 }
 
 func TestMatching(t *testing.T) {
-	e := &storage.Event{RoomID: "!r", Type: "m.room.message", Sender: "@a:b", JSON: []byte(`{"content":{"url":"mxc://x"}}`)}
+	e := &storage.Event{RoomID: "!r", Type: "m.room.message", Sender: "@a:b", JSON: []byte(`{"content":{"url":"mxc://x","m.relates_to":{"rel_type":"m.thread","event_id":"$x"}}}`)}
 	for text, want := range map[string]bool{
-		`{}`:                                     true,
-		`{"types":null}`:                         true,
-		`{"types":[]}`:                           false,
-		`{"types":["m.room.*"]}`:                 true,
-		`{"types":["m.*.mess*"]}`:                true,
-		`{"types":["m.*.mess"]}`:                 false,
-		`{"types":["*"],"not_types":["*room*"]}`: false,
-		`{"senders":["@c:d"]}`:                   false,
-		`{"not_senders":["@a:b"]}`:               false,
-		`{"rooms":["!q"]}`:                       false,
-		`{"not_rooms":["!r"]}`:                   false,
-		`{"contains_url":true}`:                  true,
-		`{"contains_url":false}`:                 false,
+		`{}`:                                            true,
+		`{"types":null}`:                                true,
+		`{"types":[]}`:                                  false,
+		`{"types":["m.room.*"]}`:                        true,
+		`{"types":["m.*.mess*"]}`:                       true,
+		`{"types":["m.*.mess"]}`:                        false,
+		`{"types":["*"],"not_types":["*room*"]}`:        false,
+		`{"senders":["@c:d"]}`:                          false,
+		`{"not_senders":["@a:b"]}`:                      false,
+		`{"rooms":["!q"]}`:                              false,
+		`{"not_rooms":["!r"]}`:                          false,
+		`{"contains_url":true}`:                         true,
+		`{"contains_url":false}`:                        false,
+		`{"org.matrix.msc3874.rel_types":["m.thread"]}`: true,
+		`{"org.matrix.msc3874.rel_types":["m.reference",""]}`:                                           false,
+		`{"org.matrix.msc3874.not_rel_types":["m.reference"]}`:                                          true,
+		`{"org.matrix.msc3874.not_rel_types":["m.thread"]}`:                                             false,
+		`{"org.matrix.msc3874.rel_types":["m.thread"],"org.matrix.msc3874.not_rel_types":["m.thread"]}`: false,
 	} {
 		f, err := ParseRoomEvents(text)
 		if err != nil {
@@ -51,6 +56,15 @@ func TestMatching(t *testing.T) {
 		}
 		if f.Matches(e) != want {
 			t.Errorf("%s matches: %v", text, !want)
+		}
+	}
+	plain := &storage.Event{RoomID: "!r", Type: "m.room.message", Sender: "@a:b", JSON: []byte(`{"content":{}}`)}
+	for text, want := range map[string]bool{
+		`{"org.matrix.msc3874.rel_types":["m.thread",""]}`:  false,
+		`{"org.matrix.msc3874.not_rel_types":["m.thread"]}`: true,
+	} {
+		if f, err := ParseRoomEvents(text); err != nil || f.Matches(plain) != want {
+			t.Errorf("%s matches what relates to nothing: %v %v", text, !want, err)
 		}
 	}
 	for _, text := range []string{`{"limit":-1}`, `{"types":"x"}`, `[]`, `{`, `{"rooms":["r"]}`, `{"not_rooms":["@r:x"]}`, `{"senders":["a"]}`, `{"not_senders":[""]}`} {

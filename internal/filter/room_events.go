@@ -33,6 +33,11 @@ type RoomEvents struct {
 	// IncludeRedundantMembers sends members again that the client knows already.
 	IncludeRedundantMembers   bool `json:"include_redundant_members"`
 	UnreadThreadNotifications bool `json:"unread_thread_notifications"`
+	// RelTypes and NotRelTypes are how events relate to others, such as m.thread.
+	//
+	// https://github.com/matrix-org/matrix-spec-proposals/pull/3874
+	RelTypes    *[]string `json:"org.matrix.msc3874.rel_types"`
+	NotRelTypes []string  `json:"org.matrix.msc3874.not_rel_types"`
 }
 
 // ParseRoomEvents reads a filter given as JSON; "" lets everything pass.
@@ -55,7 +60,7 @@ func (f *RoomEvents) Check() error {
 	if f.Limit != nil && *f.Limit < 0 {
 		return errors.New("limit must not be negative")
 	}
-	for _, list := range []*[]string{f.Types, &f.NotTypes, f.Senders, &f.NotSenders, f.Rooms, &f.NotRooms} {
+	for _, list := range []*[]string{f.Types, &f.NotTypes, f.Senders, &f.NotSenders, f.Rooms, &f.NotRooms, f.RelTypes, &f.NotRelTypes} {
 		if list != nil && len(*list) > maxEntries {
 			return fmt.Errorf("a list has more than %d entries", maxEntries)
 		}
@@ -97,7 +102,7 @@ func parse(text []byte, into any) error {
 
 // Matches reports whether the filter lets the event pass.
 func (f *RoomEvents) Matches(e *storage.Event) bool {
-	return f.MatchesRoom(e.RoomID) && f.matchesTypeAndSender(e.Type, e.Sender) && f.matchesURL(e)
+	return f.MatchesRoom(e.RoomID) && f.matchesTypeAndSender(e.Type, e.Sender) && f.matchesURL(e) && f.matchesRelation(e)
 }
 
 // MatchesRoom reports whether the filter lets anything of the room pass.
@@ -114,6 +119,14 @@ func (f *RoomEvents) matchesURL(e *storage.Event) bool {
 		return true
 	}
 	return (gjson.GetBytes(e.JSON, "content.url").Type == gjson.String) == *f.ContainsURL
+}
+
+func (f *RoomEvents) matchesRelation(e *storage.Event) bool {
+	if f.RelTypes == nil && len(f.NotRelTypes) == 0 {
+		return true
+	}
+	relType := gjson.GetBytes(e.JSON, `content.m\.relates_to.rel_type`).Str
+	return (f.RelTypes == nil || relType != "" && contains(*f.RelTypes, relType)) && !contains(f.NotRelTypes, relType)
 }
 
 func contains(list []string, s string) bool {
