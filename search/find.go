@@ -21,8 +21,9 @@ const (
 	maxTerms = 20
 	// newestBlocks is how many blocks are looked through before the index is asked.
 	newestBlocks = 32
-	// maxBlocks is how many blocks with the words are read at once.
-	maxBlocks = 64
+	// firstBlocks is how many blocks with the words are read at once, and maxBlocks how many when
+	// those before weren't enough: each time all blocks with the words are found anew.
+	firstBlocks, maxBlocks = 64, 1024
 )
 
 // Query is what a user looks for.
@@ -149,11 +150,12 @@ func (f *finder) indexed(ctx context.Context) error {
 	if err := f.take(ctx, found); err != nil {
 		return err
 	}
-	for before = oldest; before > 0 && !f.result.More; {
-		if found, err = f.x.db.Search(ctx, q, before, maxBlocks); err != nil {
+	limit := firstBlocks
+	for before = oldest; before > 0 && !f.result.More; limit = min(2*limit, maxBlocks) {
+		if found, err = f.x.db.Search(ctx, q, before, limit); err != nil {
 			return err
 		}
-		if err := f.take(ctx, found); err != nil || len(found) < maxBlocks {
+		if err := f.take(ctx, found); err != nil || len(found) < limit {
 			return err
 		}
 		before = found[len(found)-1].Last
