@@ -14,6 +14,9 @@ const maxMentions = 100
 // notify decides whom an event counts for as unread: once for all who have the
 // default push rules, and for each of the few who have others.
 func (b *builder) notify(e *storage.Event) {
+	if e.RedactedBy != "" {
+		return
+	}
 	b.notifyByDefault(e)
 	b.except(e)
 }

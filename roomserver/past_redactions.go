@@ -34,6 +34,34 @@ func redactedForm(v gomatrixserverlib.IRoomVersion, target *storage.Event, by st
 	return &redacted, nil
 }
 
+// redactLate has an event be what is left of it by a redaction that came before it.
+func (b *builder) redactLate(e *storage.Event, pdu gomatrixserverlib.PDU) (gomatrixserverlib.PDU, error) {
+	pending, err := b.s.db.PendingRedactions(b.ctx, b.head.row.NID, []string{e.ID})
+	if err != nil || len(pending) == 0 {
+		return pdu, err
+	}
+	ids := make([]string, len(pending))
+	for i, p := range pending {
+		ids[i] = p.RedactionID
+	}
+	known, err := b.knownOf(ids)
+	if err != nil {
+		return nil, err
+	}
+	for _, by := range known {
+		if !by.Accepted() || b.mayRedact(by.Sender, &redactionTarget{e.ID, e}) != nil {
+			continue
+		}
+		redacted, err := redactedForm(b.rm.version, e, by.ID)
+		if err != nil {
+			return nil, err
+		}
+		*e = *redacted
+		return pduOf(b.rm.version, e)
+	}
+	return pdu, nil
+}
+
 // redactions carries out the redactions among the events of the past, and those of
 // these events that came before them.
 func (w *pastWriter) redactions() error {
@@ -82,7 +110,7 @@ func (w *pastWriter) redactPast(id string, by *storage.Event, known map[string]*
 		return nil
 	}
 	var refused *httpapi.Error
-	if err := w.mayRedact(by.Sender, &redactionTarget{target}); errors.As(err, &refused) {
+	if err := w.mayRedact(by.Sender, &redactionTarget{id, target}); errors.As(err, &refused) {
 		return nil
 	} else if err != nil {
 		return err

@@ -149,11 +149,11 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 	}
 	if at.newest {
 		err = b.append(e, pdu)
-	} else if err = b.appendBeside(e, pdu, at); err == nil {
-		err = b.addGap(e, at.state, pdu, known)
+	} else {
+		err = b.receiveBeside(e, pdu, at, known)
 	}
 	if err == nil && e.Type == "m.room.redaction" {
-		err = b.redactRemote(e)
+		err = b.carryOut(e)
 	}
 	return nil, err
 }
@@ -378,6 +378,21 @@ func nidsOf(state storage.StateMap) []int64 {
 	return nids
 }
 
+// receiveBeside takes in an accepted event that doesn't come after all others.
+func (b *builder) receiveBeside(e *storage.Event, pdu gomatrixserverlib.PDU, at stateAt, known map[string]*storage.Event) error {
+	kept, err := b.redactLate(e, pdu)
+	if err != nil {
+		return err
+	}
+	if err := b.appendBeside(e, kept, at); err != nil {
+		return err
+	}
+	if e.RedactedBy != "" {
+		b.change.Redactions = append(b.change.Redactions, e)
+	}
+	return b.addGap(e, at.state, pdu, known)
+}
+
 // appendBeside appends an event that doesn't come after all others: the room has a
 // fork, or one less, and its state is resolved anew over its ends.
 func (b *builder) appendBeside(e *storage.Event, pdu gomatrixserverlib.PDU, at stateAt) error {
@@ -458,23 +473,20 @@ func (b *builder) otherEnds(pdu gomatrixserverlib.PDU) (ends []string, sets []st
 	return ends, sets, nil
 }
 
-// maxID bounds event ids, in bytes.
-const maxID = 255
-
-// redactRemote carries out a redaction, or keeps it for the case that its target comes.
-func (b *builder) redactRemote(e *storage.Event) error {
+// carryOut carries out a redaction, or keeps it for the case that its target comes.
+func (b *builder) carryOut(e *storage.Event) error {
 	target := redactsOf(b.rm.version, e)
 	list, err := b.s.db.EventsByID(b.ctx, []string{target})
 	if err != nil {
 		return err
 	}
-	if len(list) == 0 && len(target) > 1 && len(target) <= maxID && target[0] == '$' && httpapi.IsText(target) {
+	if len(list) == 0 && mayBeID(target) {
 		b.change.PendingRedactions = append(b.change.PendingRedactions, storage.PendingRedaction{Target: target, RedactionID: e.ID})
 	}
 	if len(list) == 0 || list[0].RoomNID != b.head.row.NID {
 		return nil
 	}
-	if b.mayRedact(e.Sender, &redactionTarget{list[0]}) != nil {
+	if b.mayRedact(e.Sender, &redactionTarget{target, list[0]}) != nil {
 		return nil // the event stands, without effect
 	}
 	return b.redact(list[0], e)

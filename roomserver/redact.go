@@ -14,8 +14,12 @@ import (
 	"hearth/storage"
 )
 
-// redactionTarget is the event that a redaction redacts.
-type redactionTarget struct{ event *storage.Event }
+// redactionTarget is the event that a redaction redacts: nil if it isn't known here, but
+// may be elsewhere.
+type redactionTarget struct {
+	id    string
+	event *storage.Event
+}
 
 // redactionTarget finds the event that the request redacts; clients may name it
 // beside or within the content.
@@ -29,23 +33,36 @@ func (s *Server) redactionTarget(ctx context.Context, r *EventRequest) (*redacti
 	if id == "" {
 		return nil, httpapi.BadJSON("A redaction must name the event that it redacts")
 	}
+	if !mayBeID(id) {
+		return nil, noTarget()
+	}
 	e, err := s.EventByID(ctx, r.RoomID, id)
 	if errors.Is(err, storage.ErrNotFound) {
-		return nil, httpapi.NotFound("The event to redact isn't in the room")
+		return &redactionTarget{id: id}, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &redactionTarget{event: e}, nil
+	return &redactionTarget{e.ID, e}, nil
+}
+
+func noTarget() error { return httpapi.NotFound("The event to redact isn't in the room") }
+
+// maxID bounds event ids, in bytes.
+const maxID = 255
+
+// mayBeID reports whether the text may be the id of an event.
+func mayBeID(id string) bool {
+	return len(id) > 1 && len(id) <= maxID && id[0] == '$' && httpapi.IsText(id)
 }
 
 // addTo names the target where the room version wants it.
 func (t *redactionTarget) addTo(v gomatrixserverlib.IRoomVersion, n *newEvent) error {
 	if !redactsInContent(v) {
-		n.Redacts = t.event.ID
+		n.Redacts = t.id
 		return nil
 	}
-	content, err := sjson.SetBytes(n.Content, "redacts", t.event.ID)
+	content, err := sjson.SetBytes(n.Content, "redacts", t.id)
 	if err != nil {
 		return fmt.Errorf("naming a redaction's target: %w", err)
 	}
@@ -61,10 +78,17 @@ func redactsInContent(v gomatrixserverlib.IRoomVersion) bool {
 	return versionNumber(v) >= 11
 }
 
-// mayRedact: one's own events, or with the power to redact any. Users of one server
-// answer for one another, where that isn't this one. What made the room can't be redacted:
-// all else rests on it.
+// mayRedact: one's own events, or with the power to redact any, with which also what only
+// other servers know of. Users of one server answer for one another, where that isn't this
+// one. What made the room can't be redacted: all else rests on it.
 func (b *builder) mayRedact(sender string, t *redactionTarget) error {
+	p := b.powerLevels()
+	if t.event == nil {
+		if p.Of(sender) < p.Action("redact") {
+			return noTarget()
+		}
+		return nil
+	}
 	if t.event.Type == "m.room.create" {
 		return httpapi.Forbidden("The event that made the room can't be redacted")
 	}
@@ -72,7 +96,6 @@ func (b *builder) mayRedact(sender string, t *redactionTarget) error {
 	if domain != b.s.o.ServerName && userid.Domain(t.event.Sender) == domain {
 		return nil
 	}
-	p := b.powerLevels()
 	if t.event.Sender == sender || p.Of(sender) >= p.Action("redact") {
 		return nil
 	}

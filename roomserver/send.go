@@ -45,7 +45,7 @@ const maxIDBytes = 255
 // Send builds an event, authorises it against the room's state, and returns its
 // id once it is stored. Errors are *httpapi.Error: M_FORBIDDEN if the sender
 // isn't in the room or lacks the power, M_TOO_LARGE, M_BAD_JSON, M_NOT_FOUND if a
-// redaction's target isn't there. A state event that says what the state says
+// redaction's target isn't there and the sender may not redact whatever it is. A state event that says what the state says
 // already returns the one that is there.
 func (s *Server) Send(ctx context.Context, r EventRequest) (string, error) {
 	if err := r.Check(); err != nil {
@@ -186,6 +186,9 @@ func (b *builder) send(r EventRequest, key [16]byte, redaction *redactionTarget)
 	e, err := b.add(n)
 	if err != nil {
 		return nil, err
+	}
+	if redaction.event == nil {
+		return e, b.carryOut(e)
 	}
 	return e, b.redact(redaction.event, e)
 }
