@@ -26,7 +26,8 @@ const (
 )
 
 // takeWithAncestors takes in an event, after what it comes after as far as the server
-// that sent it tells. Where there is more, the room's state is taken over from it.
+// that sent it tells. Where there is more, the room's state is taken over from it. A server
+// that has nothing to tell of what its event comes after isn't believed to have it.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#backfilling-and-retrieving-missing-events
 func (a *API) takeWithAncestors(ctx context.Context, origin string, pdu gomatrixserverlib.PDU) error {
@@ -39,9 +40,12 @@ func (a *API) takeWithAncestors(ctx context.Context, origin string, pdu gomatrix
 	if err != nil {
 		return err
 	}
-	before, err := a.fetchMissing(ctx, origin, v, pdu)
-	if err != nil {
-		a.log.Info("a server doesn't tell what an event comes after", "origin", origin, "event", pdu.EventID(), "err", err)
+	before, fetchErr := a.fetchMissing(ctx, origin, v, pdu)
+	if fetchErr != nil {
+		a.log.Info("a server doesn't tell what an event comes after", "origin", origin, "event", pdu.EventID(), "err", fetchErr)
+	}
+	if fetchErr == nil && len(before) == 0 {
+		return missing // nor is it trusted with the state there
 	}
 	told := 0
 	for _, earlier := range before {

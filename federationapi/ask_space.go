@@ -30,7 +30,7 @@ const (
 // spaces remembers for a short time what other servers have told of spaces and rooms.
 type spaces = otter.Cache[string, *toldSpace]
 
-// toldSpace is an answer; space is nil if no server knew.
+// toldSpace is an answer.
 type toldSpace struct {
 	space *roomserver.Space
 	size  int
@@ -53,20 +53,18 @@ func (a *API) AskSpace(ctx context.Context, roomID string, via []string, suggest
 	if t, ok := a.spaces.GetIfPresent(key); ok {
 		return t.space
 	}
-	told := &toldSpace{}
 	for _, server := range servers {
 		space, size, err := a.askSpaceOf(ctx, server, roomID, suggestedOnly)
 		if err == nil {
-			told = &toldSpace{space, size}
-			break
+			a.spaces.Set(key, &toldSpace{space, size})
+			return space
 		}
 		a.log.Debug("a server doesn't describe a room", "server", server, "room", roomID, "err", err)
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 	}
-	a.spaces.Set(key, told)
-	return told.space
+	return nil // what nobody tells isn't remembered: it may be told as soon as somebody has joined something
 }
 
 // spaceServers are the servers to ask, of those that were named.

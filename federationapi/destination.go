@@ -101,6 +101,9 @@ func (s *sender) meet(from map[string]storage.Position) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for server, p := range fresh {
+		if s.servers[server] != nil {
+			continue // was met meanwhile
+		}
 		at, heard := s.heard.Get(server)
 		s.servers[server] = &destination{name: server, cursor: p, answered: heard && time.Since(at) < heardFor}
 	}

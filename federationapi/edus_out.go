@@ -193,6 +193,14 @@ func (a *API) Typing(ctx context.Context, roomID, userID string, typing bool) {
 		return
 	}
 	s := a.sender
+	// Nothing up to settled concerned those that weren't met before.
+	from := map[string]storage.Position{}
+	for server := range servers {
+		from[server] = s.settled.Load()
+	}
+	if err := s.meet(from); err != nil {
+		a.log.Debug("servers can't be told who types", "room", roomID, "err", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for server := range servers {

@@ -51,6 +51,9 @@ func TestSpacesOfOthers(t *testing.T) {
 	if room := two.get(one, path)["room"].(object); room["name"] != "closed" {
 		t.Errorf("to a server with users who may join, the room is %v", room)
 	}
+	if two.api.AskSpace(background(t), closed, []string{one.name}, false) == nil {
+		t.Error("that the room was closed is remembered")
+	}
 	one.send(closed, alice, "m.room.server_acl", new(""), object{"allow": []string{"elsewhere"}})
 	two.refused(http.StatusNotFound, "M_NOT_FOUND", one, "GET", path, nil)
 }

@@ -104,8 +104,32 @@ func (a *API) checkInvitation(r *http.Request, origin string, i *invitation) (go
 	if userid.Domain(string(pdu.SenderID())) != origin {
 		return nil, httpapi.Forbidden("%s may only send its own users' invitations", origin)
 	}
+	if err := a.checkInviteState(r.Context(), i.Version, pdu.RoomID().String(), i.Stripped); err != nil {
+		return nil, err
+	}
 	// The check wants this server's own signature too.
 	return pdu, a.verifyEvent(r.Context(), a.rooms.CoSign(pdu))
+}
+
+// checkInviteState makes sure that the events that come with an invitation are of its room.
+// Servers from before that was specified send what clients are shown of them, which says
+// nothing of it.
+func (a *API) checkInviteState(ctx context.Context, v gomatrixserverlib.RoomVersion, roomID string, events []json.RawMessage) error {
+	for _, text := range events {
+		if !gjson.GetBytes(text, "auth_events").Exists() {
+			continue
+		}
+		pdu, err := parseEvent(v, text)
+		if err != nil || pdu.RoomID().String() != roomID {
+			return httpapi.InvalidParam("invite_room_state has something that is no event of the room")
+		}
+		if pdu.Type() == "m.room.create" {
+			if err := a.verifyEvent(ctx, pdu); err != nil {
+				return httpapi.InvalidParam("The m.room.create event of invite_room_state isn't authentic")
+			}
+		}
+	}
+	return nil
 }
 
 // strippedStates keeps of state events what stripped state consists of.
@@ -131,7 +155,7 @@ func (a *API) Invite(ctx context.Context, r roomserver.MembershipRequest) error 
 	if err != nil {
 		return err
 	}
-	stripped, err := a.rooms.StrippedState(ctx, r.RoomID, r.Sender)
+	stripped, err := a.rooms.UnstrippedState(ctx, r.RoomID, r.Sender)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (a *API) putSendKnock(r *http.Request, origin string, body json.RawMessage)
 	if err := a.takeMembership(r.Context(), pdu); err != nil {
 		return nil, err
 	}
-	state, err := a.rooms.StrippedState(r.Context(), v.Room.ID, "")
+	state, err := a.rooms.UnstrippedState(r.Context(), v.Room.ID, "")
 	return map[string]any{"knock_room_state": state}, err
 }
 
@@ -72,8 +72,8 @@ func (a *API) knockVia(ctx context.Context, server, roomID, userID string, conte
 
 // takeNoted takes in the end of an invitation or of a knock of a user of this server, of a
 // room that is known by nothing else: that the invitation is taken back, or the user
-// isn't let in. Nothing is known that could authorise it; who invited them must have sent
-// it or, of a knock, a user of the server that tells.
+// isn't let in. Nothing is known that could authorise it; the user who invited them must have
+// sent it or, of a knock, any user of the server that tells.
 func (a *API) takeNoted(ctx context.Context, origin string, text json.RawMessage) error {
 	target, sender := gjson.GetBytes(text, "state_key").Str, gjson.GetBytes(text, "sender").Str
 	membership := gjson.GetBytes(text, "content.membership").Str
@@ -94,7 +94,7 @@ func (a *API) takeNoted(ctx context.Context, origin string, text json.RawMessage
 	if err != nil {
 		return err
 	}
-	if noted == nil || v.Membership(target) != "knock" && (v.Membership(target) != "invite" || userid.Domain(noted.Sender) != origin) {
+	if noted == nil || v.Membership(target) != "knock" && (v.Membership(target) != "invite" || noted.Sender != sender) {
 		return httpapi.Forbidden("Nothing is known that this could end")
 	}
 	return a.note(ctx, v, text)

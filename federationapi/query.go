@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"sort"
 
+	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/internal/userid"
 	"hearth/roomserver"
@@ -26,6 +27,9 @@ func (a *API) getProfile(r *http.Request, _ string, _ json.RawMessage) (any, err
 	userID, field := one(r, "user_id"), one(r, "field")
 	if userID == "" {
 		return nil, httpapi.MissingParam("user_id is missing")
+	}
+	if _, _, ok := client.SplitServerName(userid.Domain(userID)); !ok {
+		return nil, httpapi.InvalidParam("%.255q is no user id", userID)
 	}
 	unknown := httpapi.NotFound("There is no such user on this server")
 	if !userid.IsLocal(userID, a.serverName) {

@@ -180,6 +180,7 @@ func TestQueries(t *testing.T) {
 		t.Fatal(err)
 	}
 	const profile = "/_matrix/federation/v1/query/profile?user_id="
+	two.refused(http.StatusBadRequest, "M_INVALID_PARAM", one, "GET", profile+"@alice:localhost:http", nil)
 	if p := two.get(one, profile+url.QueryEscape("@alice:"+one.name)); p["displayname"] != "Alice" {
 		t.Errorf("%v", p)
 	}

@@ -95,6 +95,8 @@ func (h *hearth) got(userID, deviceID string) (list []string) {
 func TestWhatIsNoEvent(t *testing.T) {
 	one, two, alice, bob, room, typing := met(t)
 	ctx := background(t)
+	two.api.Typing(ctx, room, bob, true)
+	eventually(t, "that bob is seen typing by a server that was sent nothing yet", func() bool { return typing.types(bob) })
 	one.say(room, alice, "hello")
 	eventually(t, "that bob hears alice", func() bool { return len(two.heard(room)) == 1 })
 	two.device(bob, "PHONE")

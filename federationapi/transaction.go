@@ -146,6 +146,10 @@ func parseEvent(v gomatrixserverlib.RoomVersion, text json.RawMessage) (gomatrix
 		return nil, e
 	}
 	pdu, err := version.NewEventFromUntrustedJSON(text)
+	var long gomatrixserverlib.EventValidationError
+	if errors.As(err, &long) && long.Persistable {
+		err = nil // 255 characters, not bytes, were the limit in the first room versions
+	}
 	if err != nil {
 		return nil, httpapi.BadJSON("The event isn't valid: %v", err)
 	}

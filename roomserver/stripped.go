@@ -3,6 +3,8 @@ package roomserver
 import (
 	"context"
 	"encoding/json"
+
+	"hearth/storage"
 )
 
 // strippedTypes is the state that tells an invited user what the room is.
@@ -16,6 +18,29 @@ var strippedTypes = []string{"m.room.create", "m.room.name", "m.room.avatar", "m
 //
 // https://spec.matrix.org/v1.19/client-server-api/#stripped-state
 func (s *Server) StrippedState(ctx context.Context, roomID, inviter string) ([]json.RawMessage, error) {
+	events, err := s.tellingState(ctx, roomID, inviter)
+	list := make([]json.RawMessage, 0, len(events)+1)
+	for _, e := range events {
+		list = append(list, AppendStrippedEvent(nil, e))
+	}
+	return list, err
+}
+
+// UnstrippedState is the same for the server of who is invited or knocks: whole events, from
+// which it can see that they are of this room.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#inviting-to-a-room
+func (s *Server) UnstrippedState(ctx context.Context, roomID, inviter string) ([]json.RawMessage, error) {
+	events, err := s.tellingState(ctx, roomID, inviter)
+	list := make([]json.RawMessage, 0, len(events))
+	for _, e := range events {
+		list = append(list, e.JSON)
+	}
+	return list, err
+}
+
+// tellingState is the state that tells somebody who isn't in a room what it is.
+func (s *Server) tellingState(ctx context.Context, roomID, inviter string) ([]*storage.Event, error) {
 	v, err := s.View(ctx, roomID)
 	if err != nil {
 		return nil, err
@@ -29,12 +54,7 @@ func (s *Server) StrippedState(ctx context.Context, roomID, inviter string) ([]j
 	if e, ok := v.Entry("m.room.member", inviter); ok {
 		nids = append(nids, e.EventNID)
 	}
-	events, err := s.EventList(ctx, nids)
-	list := make([]json.RawMessage, 0, len(events)+1)
-	for _, e := range events {
-		list = append(list, AppendStrippedEvent(nil, e))
-	}
-	return list, err
+	return s.EventList(ctx, nids)
 }
 
 // StrippedMember returns a user's member event as stripped state, nil for none.

@@ -59,7 +59,7 @@ func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *stor
 	s.federation = f
 	*users = clientapi.Federation{Join: f.Join, Leave: f.Leave, Invite: f.Invite, ResolveAlias: f.ResolveAlias, AskSpace: f.AskSpace, PublicRooms: f.PublicRooms,
 		Profile: f.Profile, QueryKeys: f.QueryKeys, ClaimKeys: f.ClaimKeys}
-	users.Backfill, users.Knock = f.Backfill, f.Knock
+	users.Backfill, users.Knock, users.TimeNear = f.Backfill, f.Knock, f.TimeNear
 	s.closers = append(s.closers, func() error { f.StopSending(); return nil })
 	return f.StartSending(ctx)
 }
