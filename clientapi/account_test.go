@@ -49,7 +49,8 @@ func TestDevices(t *testing.T) {
 	if answer := w.refused(401, "M_FORBIDDEN", "DELETE", "/devices/SECOND", token, object{"auth": wrong}); answer["session"] != session {
 		t.Errorf("the session changed: %v", answer)
 	}
-	w.refused(401, "M_FORBIDDEN", "DELETE", "/devices/SECOND", token, object{"auth": passwordAuth("mallory", session)})
+	w.refused(401, "M_FORBIDDEN", "DELETE", "/devices/SECOND", token, object{"auth": passwordAuth("nobody", session)})
+	w.refused(403, "M_FORBIDDEN", "DELETE", "/devices/SECOND", token, object{"auth": passwordAuth("mallory", session)})
 	w.refused(401, "M_FORBIDDEN", "DELETE", "/devices/SECOND", token, object{"auth": object{"type": "m.login.dummy", "session": session}})
 	w.ok("GET", "/account/whoami", other, nil)
 	silenced := storage.Change{}
@@ -249,4 +250,29 @@ func TestDiscovery(t *testing.T) {
 	silent := newWorld(t, nil)
 	silent.refused(404, "M_NOT_FOUND", "GET", "/.well-known/matrix/client", "", nil)
 	silent.refused(404, "M_NOT_FOUND", "GET", "/.well-known/matrix/support", "", nil)
+}
+
+// TestRenamedDevice tells others of a device's new name if they are shown it: with its keys.
+func TestRenamedDevice(t *testing.T) {
+	w := newWorld(t, nil)
+	alice := w.register("alice")
+	told := func() storage.Position {
+		t.Helper()
+		p, err := w.db.DeviceListPosition(background(t), "@alice:test.local")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	w.ok("PUT", "/devices/FIRST", alice, object{"display_name": "a"})
+	if p := told(); p != 0 {
+		t.Errorf("a device without keys is told of, at %d", p)
+	}
+	w.ok("POST", "/keys/upload", alice, object{"device_keys": object{"user_id": "@alice:test.local", "device_id": "FIRST",
+		"algorithms": []string{"m.olm"}, "keys": object{"ed25519:FIRST": "k"}, "signatures": object{}}})
+	before := told()
+	w.ok("PUT", "/devices/FIRST", alice, object{"display_name": "b"})
+	if p := told(); p <= before {
+		t.Errorf("the new name isn't told: %d, before %d", p, before)
+	}
 }

@@ -89,7 +89,11 @@ func (a *API) putDevice(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err := checkText("display_name", *body.DisplayName, maxDeviceName); err != nil {
 		return nil, err
 	}
-	return nil, noDevice(a.db.RenameDevice(r.Context(), u.UserID, deviceID, *body.DisplayName))
+	hasKeys, err := a.db.RenameDevice(r.Context(), u.UserID, deviceID, *body.DisplayName)
+	if err != nil || !hasKeys {
+		return nil, noDevice(err)
+	}
+	return nil, a.deviceListChanged(r.Context(), u.UserID, deviceID)
 }
 
 // deleteDevice is DELETE /devices/{deviceId}, with interactive authentication.

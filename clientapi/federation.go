@@ -28,6 +28,9 @@ type Federation struct {
 	// Backfill asks for what is missing before a gap of a room's timeline, and reports
 	// whether anything was found.
 	Backfill func(ctx context.Context, v *roomserver.View, gap *storage.Gap) (bool, error)
+	// TimeNear asks for the time of the event behind a gap of a room's timeline that is
+	// closest to a time, at it or after it if forward, else at it or before it.
+	TimeNear func(ctx context.Context, v *roomserver.View, gap *storage.Gap, ts int64, forward bool) (time int64, found bool)
 	// ResolveAlias asks the alias's own server.
 	ResolveAlias func(ctx context.Context, alias string) (roomID string, servers []string, err error)
 	// PublicRooms reads another server's directory.
@@ -58,8 +61,8 @@ func viaOf(r *http.Request) ([]string, error) {
 	return via, nil
 }
 
-// enterRemote lets a user into a room by way of others, or has them knock on it. The server in an
-// old room's id, and that of who invited the user, are likely to be in it.
+// enterRemote lets a user into a room by way of others, or has them knock on it. The server of
+// who invited the user is likely to be in it and, if no other is known, that in an old room's id.
 func (a *API) enterRemote(r *http.Request, m roomserver.MembershipRequest, via []string) error {
 	if v, err := a.rooms.View(r.Context(), m.RoomID); err == nil {
 		e, err := a.rooms.StateEvent(r.Context(), v, "m.room.member", m.Target)
@@ -70,7 +73,9 @@ func (a *API) enterRemote(r *http.Request, m roomserver.MembershipRequest, via [
 			via = append(via, userid.Domain(e.Sender))
 		}
 	}
-	via = append(via, userid.Domain(m.RoomID))
+	if !slices.ContainsFunc(via, func(server string) bool { return server != a.serverName }) {
+		via = []string{userid.Domain(m.RoomID)}
+	}
 	content, err := a.rooms.MemberContent(r.Context(), m)
 	if err != nil {
 		return err

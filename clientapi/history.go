@@ -170,10 +170,42 @@ func (h *history) fill(ctx context.Context, gap *storage.Gap, round int) (bool, 
 	return true, err
 }
 
-func (h *history) forwards(ctx context.Context, n int, after, ceiling storage.Place) ([]*storage.Event, storage.Place, bool, error) {
-	return h.page(n, after, func(from storage.Place, n int) ([]*storage.Event, error) {
-		return h.a.db.TimelineAfter(ctx, h.v.Room.NID, from, ceiling, n)
-	})
+// forwards reads up to n events after a place. What is missing on the way is asked of
+// other servers, as backwards does.
+func (h *history) forwards(ctx context.Context, n int, after, ceiling storage.Place) (events []*storage.Event, end storage.Place, more bool, err error) {
+	end = after
+	passed := after // the gaps up to here are passed over
+	for round := 0; ; round++ {
+		gap, err := h.a.rooms.GapAfter(ctx, h.v, passed, ceiling)
+		if err != nil {
+			return nil, end, false, err
+		}
+		near := ceiling
+		if gap != nil { // up to it: the event at its place is on the other side
+			near = storage.Place{Position: gap.Position, Sub: gap.Sub - 1}
+		}
+		var part []*storage.Event
+		part, end, more, err = h.page(n-len(events), end, func(from storage.Place, n int) ([]*storage.Event, error) {
+			return h.a.db.TimelineAfter(ctx, h.v.Room.NID, from, near, n)
+		})
+		events = append(events, part...)
+		if err != nil || more || gap == nil {
+			return events, end, more, err
+		}
+		if len(events) == n {
+			return events, end, true, nil
+		}
+		if filled, err := h.fill(ctx, gap, round); err != nil || filled {
+			if err != nil {
+				return nil, end, false, err
+			}
+			continue
+		}
+		if len(events) > 0 { // the other servers may answer the next time
+			return events, end, true, nil
+		}
+		passed = gap.Place
+	}
 }
 
 // events appends the events to an answer.

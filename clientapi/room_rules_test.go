@@ -73,3 +73,26 @@ func TestRoomRules(t *testing.T) {
 		w.refused(403, "M_FORBIDDEN", "PUT", path+"/state/m.room.power_levels", bob, object{"users": object{"@bob:test.local": 100}})
 	}
 }
+
+// TestMembersThen lists a room's members as of tokens of /sync and /messages: at its
+// beginning who has made it is in it already.
+func TestMembersThen(t *testing.T) {
+	w := newWorld(t, nil)
+	alice, bob := w.register("alice"), w.register("bob")
+	room := w.ok("POST", "/createRoom", alice, object{"preset": "public_chat"})["room_id"].(string)
+	w.refused(404, "M_NOT_FOUND", "GET", "/rooms/"+room+"/state/m.room.guest_access", alice, nil)
+	page := w.ok("GET", "/rooms/"+room+"/messages?dir=b&limit=2", alice, nil)
+	w.ok("POST", "/join/"+room, bob, nil)
+	members := func(at string) (list []any) {
+		t.Helper()
+		for _, e := range w.ok("GET", "/rooms/"+room+"/members?at="+at, alice, nil)["chunk"].([]any) {
+			list = append(list, e.(object)["state_key"])
+		}
+		return list
+	}
+	same(t, "before bob came", members(page["start"].(string)), []any{"@alice:test.local"})
+	same(t, "in the beginning", members("t0_0"), []any{"@alice:test.local"})
+	if now := w.ok("GET", "/rooms/"+room+"/members", alice, nil)["chunk"].([]any); len(now) != 2 {
+		t.Errorf("the members are %v", now)
+	}
+}

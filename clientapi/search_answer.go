@@ -77,10 +77,12 @@ func (s *searchAnswer) whole() (any, error) {
 		answer.Results = append(answer.Results, *result)
 	}
 	next := s.from
-	if next.Offset += len(page); next.Offset < len(all) {
-		answer.NextBatch = next.String()
-	} else if s.found.More && s.c.OrderBy == "recent" {
+	next.Offset += len(page)
+	switch {
+	case next.Offset >= len(all) && s.found.More && s.c.OrderBy == "recent":
 		next.Offset, next.UpTo = 0, token.Before(s.found.End).After
+		answer.NextBatch = next.String()
+	case next.Offset < len(all), len(page) == s.c.limit(): // after a full page clients expect one more, perhaps empty
 		answer.NextBatch = next.String()
 	}
 	s.group(&answer, all, page)

@@ -66,6 +66,13 @@ func TestSearch(t *testing.T) {
 	if check("more of a group", last, 2, "lantern 1"); last["next_batch"] != nil {
 		t.Error("there is a page after the last of a group")
 	}
+	paged["filter"] = object{"limit": 3}
+	page = search(alice, "", paged)
+	check("a full page", page, 3, "lantern lantern", "lantern 2", "lantern 1")
+	if page = search(alice, "?next_batch="+page["next_batch"].(string), paged); page["next_batch"] != nil {
+		t.Error("there is a page after an empty one")
+	}
+	check("the page after all", page, 3)
 	around := search(alice, "", object{"search_term": "lantern 2", "include_state": true, "event_context": object{"before_limit": 0, "after_limit": 1, "include_profile": true}})
 	context := around["results"].([]any)[0].(object)["context"].(object)
 	if after := context["events_after"].([]any); len(after) != 1 || len(context["events_before"].([]any)) != 0 || context["profile_info"].(object)["@bob:test.local"] == nil {

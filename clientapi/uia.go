@@ -126,7 +126,7 @@ func (a *API) authenticate(ctx context.Context, d demand, auth *authData) (*auth
 	if auth.Type != "" && !a.auth.done(s, auth.Type) {
 		proved, err := a.attempt(ctx, d, s, auth)
 		var refused *httpapi.Error
-		if errors.As(err, &refused) && refused.Status == http.StatusForbidden {
+		if errors.As(err, &refused) && refused.Status == http.StatusForbidden && !errors.Is(err, errOtherAccount) {
 			return nil, a.auth.challenge(s, d, refused)
 		}
 		if err != nil {

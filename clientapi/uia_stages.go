@@ -110,6 +110,10 @@ func (a *API) tryEmail(ctx context.Context, d demand, creds threepidCreds) (proo
 	return proof{userID: owner}, nil
 }
 
+// errOtherAccount is why a proof is refused that is right, but somebody else's: trying again
+// won't help.
+var errOtherAccount = errors.New("it is somebody else's")
+
 func (a *API) tryPassword(ctx context.Context, requester string, auth *authData) (p proof, err error) {
 	claimed := requester
 	if auth.Identifier != nil || auth.User != "" || requester == "" {
@@ -122,7 +126,9 @@ func (a *API) tryPassword(ctx context.Context, requester string, auth *authData)
 		return p, err
 	}
 	if requester != "" && user.ID != requester {
-		return p, httpapi.Forbidden("This password belongs to another account")
+		refused := httpapi.Forbidden("This password belongs to another account")
+		refused.Err = errOtherAccount
+		return p, refused
 	}
 	return proof{userID: user.ID}, nil
 }

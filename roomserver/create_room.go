@@ -32,13 +32,16 @@ type CreateRoomRequest struct {
 	PowerLevels  map[string]json.RawMessage // overrides of the preset's
 }
 
-// preset is what a preset sets.
-type preset struct{ joinRule, visibility, guests string }
+// preset is what a preset sets. Guests may not join where nothing says that they can.
+type preset struct {
+	joinRule, visibility string
+	guests               bool
+}
 
 var presets = map[string]preset{
-	"private_chat":         {"invite", "shared", "can_join"},
-	"trusted_private_chat": {"invite", "shared", "can_join"},
-	"public_chat":          {"public", "shared", "forbidden"},
+	"private_chat":         {"invite", "shared", true},
+	"trusted_private_chat": {"invite", "shared", true},
+	"public_chat":          {"public", "shared", false},
 }
 
 // CreateRoom makes a room with everything the request asks for, as one change.
@@ -107,11 +110,14 @@ func (s *Server) firstEvents(ctx context.Context, r *CreateRoomRequest, v gomatr
 	if r.Alias != "" {
 		events = append(events, InitialEvent{"m.room.canonical_alias", &empty, map[string]any{"alias": r.Alias}})
 	}
-	for _, e := range []InitialEvent{
+	set := []InitialEvent{
 		{"m.room.join_rules", &empty, map[string]any{"join_rule": p.joinRule}},
 		{"m.room.history_visibility", &empty, map[string]any{"history_visibility": p.visibility}},
-		{"m.room.guest_access", &empty, map[string]any{"guest_access": p.guests}},
-	} {
+	}
+	if p.guests {
+		set = append(set, InitialEvent{"m.room.guest_access", &empty, map[string]any{"guest_access": "can_join"}})
+	}
+	for _, e := range set {
 		if !r.overrides(e) {
 			events = append(events, e)
 		}

@@ -30,8 +30,11 @@ func (s *Server) EventNear(ctx context.Context, v *View, ts int64, forward bool,
 			low = next[0].Position
 		}
 	}
-	from := storage.Place{Position: low, Sub: 1<<31 - 1}
-	near, err := s.db.TimelineBefore(ctx, room, from, storage.Place{}, nearWindow)
+	from, err := s.subNear(ctx, room, low, ts)
+	if err != nil {
+		return nil, err
+	}
+	near, err := s.db.TimelineBefore(ctx, room, storage.Place{Position: from.Position, Sub: from.Sub + 1}, storage.Place{}, nearWindow)
 	if err != nil {
 		return nil, err
 	}
@@ -49,4 +52,28 @@ func (s *Server) EventNear(ctx context.Context, v *View, ts int64, forward bool,
 		}
 	}
 	return best, nil
+}
+
+// subNear is the last place of a position whose event is from before ts, or the place
+// before them all: what was backfilled before an event shares its position.
+func (s *Server) subNear(ctx context.Context, room int64, position storage.Position, ts int64) (storage.Place, error) {
+	end := storage.Place{Position: position, Sub: 1<<31 - 2}
+	first, err := s.db.TimelineAfter(ctx, room, storage.Place{Position: position - 1, Sub: 1<<31 - 1}, end, 1)
+	if err != nil || len(first) == 0 || first[0].Sub == 0 {
+		return end, err
+	}
+	low, high := first[0].Sub-1, int32(0)
+	for low < high {
+		middle := low + (high-low)/2
+		next, err := s.db.TimelineAfter(ctx, room, storage.Place{Position: position, Sub: middle}, end, 1)
+		if err != nil {
+			return end, err
+		}
+		if len(next) == 0 || next[0].OriginTS >= ts {
+			high = middle
+		} else {
+			low = next[0].Sub
+		}
+	}
+	return storage.Place{Position: position, Sub: low}, nil
 }

@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"context"
+	"slices"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
@@ -85,6 +86,18 @@ func (s *Server) GapBefore(ctx context.Context, v *View, before, floor storage.P
 	found, err := s.Gaps(ctx, []int64{v.Room.NID})
 	for _, g := range found[v.Room.NID] {
 		if (g.Place.Before(before) || g.Place == before) && floor.Before(g.Place) {
+			return &g, err
+		}
+	}
+	return nil, err
+}
+
+// GapAfter returns the oldest gap of the room's timeline after a place and up to the
+// ceiling, nil for none.
+func (s *Server) GapAfter(ctx context.Context, v *View, after, ceiling storage.Place) (*storage.Gap, error) {
+	found, err := s.Gaps(ctx, []int64{v.Room.NID})
+	for _, g := range slices.Backward(found[v.Room.NID]) {
+		if after.Before(g.Place) && !ceiling.Before(g.Place) {
 			return &g, err
 		}
 	}

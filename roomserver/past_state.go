@@ -2,6 +2,7 @@ package roomserver
 
 import (
 	"context"
+	"math"
 
 	"hearth/storage"
 )
@@ -51,12 +52,24 @@ func (vis *Visibility) left() (storage.Place, bool) {
 	return storage.Place{}, false
 }
 
-// StateAtPosition returns the room's state as of a position of the stream, nil
-// for one before the room.
+// StateAtPosition returns the room's state as of a position of the stream. Of one before all
+// that is known of the room it is the first state that is, so that somebody is in it: the
+// one that another server told, or that after who made the room has joined it.
 func (s *Server) StateAtPosition(ctx context.Context, room int64, p storage.Place) (storage.StateMap, error) {
 	events, err := s.db.TimelineBefore(ctx, room, p, storage.Place{}, 1)
-	if err != nil || len(events) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	return s.StateAfter(ctx, events[0])
+	if len(events) > 0 {
+		return s.StateAfter(ctx, events[0])
+	}
+	first, err := s.db.TimelineAfter(ctx, room, storage.Place{}, storage.Place{Position: math.MaxInt64}, 2)
+	if err != nil || len(first) == 0 {
+		return nil, err
+	}
+	before, err := s.db.StateAt(ctx, first[0].SnapshotNID)
+	if err != nil || before.Len() > 0 {
+		return before, err
+	}
+	return s.StateAfter(ctx, first[len(first)-1])
 }

@@ -79,7 +79,7 @@ func (vis *Visibility) allows(setting, membership string, p storage.Place) bool 
 	case setting == "world_readable", membership == "join":
 		return true
 	case knownVisibility(setting) == "shared":
-		return vis.joinedAfter(p)
+		return vis.JoinedAfter(p)
 	case setting == "invited":
 		return membership == "invite"
 	}
@@ -90,9 +90,9 @@ func (vis *Visibility) allows(setting, membership string, p storage.Place) bool 
 // without any.
 func (vis *Visibility) first() string { return "shared" }
 
-// joinedAfter reports whether the user was in the room at any time after the
+// JoinedAfter reports whether the user was in the room at any time after the
 // place.
-func (vis *Visibility) joinedAfter(p storage.Place) bool {
+func (vis *Visibility) JoinedAfter(p storage.Place) bool {
 	if vis.current == "join" {
 		return true
 	}

@@ -269,12 +269,18 @@ func (q *request) appendAccountData(b []byte, data []storage.AccountData) []byte
 	return q.appendData(b, `,"account_data":{"events":[`, data, q.filter.AccountData.MatchesPiece)
 }
 
-func (q *request) appendRoomData(b []byte, roomID string, data []storage.AccountData) []byte {
+// appendRoomData appends a room's account data; of a room that is new to the client it says
+// so if there is none.
+func (q *request) appendRoomData(b []byte, s *roomShot) []byte {
 	f := &q.filter.Room.AccountData
-	if !f.MatchesRoom(roomID) {
+	if !f.MatchesRoom(s.room.id) {
 		return b
 	}
-	return q.appendData(b, `,"account_data":{"events":[`, data, f.MatchesPiece)
+	with := q.appendData(b, `,"account_data":{"events":[`, s.data, f.MatchesPiece)
+	if len(with) == len(b) && s.newly {
+		return append(b, `,"account_data":{"events":[]}`...)
+	}
+	return with
 }
 
 // appendData appends account data under a name; nothing at all if there is none.

@@ -137,7 +137,10 @@ func (q *request) appendLeft(ctx context.Context, b []byte, o storage.Membership
 	}
 	s := &roomShot{room: &room{nid: o.RoomNID, id: o.RoomID}, view: v, vis: vis, membership: o,
 		since: q.since.Position, limit: q.limit()}
-	s.newly = q.initial || vis.MembershipAt(storage.Place{Position: q.since.Position}) != "join"
+	// Who was in the room meanwhile knows nothing of it; who declined an invitation, or wasn't
+	// let in, is told of nothing but that.
+	since := storage.Place{Position: q.since.Position}
+	s.newly = q.initial || vis.MembershipAt(since) != "join" && vis.JoinedAfter(since)
 	t, err := q.timelineOfLeft(ctx, s)
 	if err != nil {
 		return nil, err

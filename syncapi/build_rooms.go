@@ -126,7 +126,7 @@ func (q *request) appendRoom(b []byte, p *part, state map[int64]*storage.Event, 
 	b = q.appendUnread(append(b, `]}`...), p.unread)
 	b = q.appendSummary(b, p, state)
 	b = q.appendEphemeral(b, p.roomShot)
-	return append(q.appendRoomData(b, p.room.id, p.data), '}')
+	return append(q.appendRoomData(b, p.roomShot), '}')
 }
 
 // appendEntry appends an event of a timeline, rendered once for all readers.
@@ -225,7 +225,7 @@ func (q *request) showsTyping(s *roomShot) bool {
 func (q *request) appendEphemeral(b []byte, s *roomShot) []byte {
 	receipts := q.visibleReceipts(s)
 	typing := q.showsTyping(s)
-	if !typing && len(receipts) == 0 {
+	if !typing && len(receipts) == 0 && !s.newly {
 		return b
 	}
 	b = append(b, `,"ephemeral":{"events":[`...)

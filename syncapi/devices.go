@@ -157,6 +157,9 @@ func (q *request) membersInSight(ctx context.Context, m *moment) error {
 			continue
 		}
 		if s.newly {
+			if s.view.Summary.Encryption != "" {
+				m.devices.add(q.u.id) // shares the room with their own other devices too
+			}
 			q.everyMember(s.view.State, m.came)
 			continue
 		}

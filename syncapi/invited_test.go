@@ -19,7 +19,7 @@ func TestKnocksAndInvites(t *testing.T) {
 	want(t, "what a knocker is shown", knocked.Get(`#(type=="m.room.name").content.name`).Str, "Den")
 	want(t, "their own knock", knocked.Get(`#(type=="m.room.member").content.membership`).Str, "knock")
 	w.membership(room, "bob", "bob", "leave")
-	want(t, "the end of a knock", bodies(section(bob.sync(0), "leave", room)), "@bob:knock @bob:leave")
+	want(t, "the end of a knock", bodies(section(bob.sync(0), "leave", room)), "@bob:leave")
 
 	config := "/user/" + id("bob") + "/account_data/m.invite_permission_config"
 	w.membership(room, "alice", "bob", "invite")
@@ -28,4 +28,18 @@ func TestKnocksAndInvites(t *testing.T) {
 	w.ok("PUT", config, bob.token, map[string]any{})
 	bob.since = ""
 	want(t, "an invitation", section(bob.sync(0), "invite", room).Get("invite_state.events.0").Exists(), true)
+}
+
+// TestNewRoomIsWhole has a room that is new to the client come with all that some read without
+// looking whether it is there.
+func TestNewRoomIsWhole(t *testing.T) {
+	w := newWorld(t)
+	room := w.newRoom("alice")
+	alice := w.client("alice")
+	first := joined(alice.sync(0), room)
+	for _, path := range []string{"account_data.events", "ephemeral.events", "state.events", "timeline.events"} {
+		want(t, path, first.Get(path).IsArray(), true)
+	}
+	w.say(room, "alice", "hello")
+	want(t, "account data that isn't news", joined(alice.sync(0), room).Get("account_data").Exists(), false)
 }

@@ -65,7 +65,7 @@ func TestDeviceListsAreExact(t *testing.T) {
 	step("changed @bob left", func() { w.newKeys("bob") })
 	step("changed left", func() { w.newKeys("dave") })
 	step("changed @carol left", func() { w.join(secret, "carol") })
-	step("changed @carol left", func() { w.join(other, "alice"); w.newKeys("dave") })
+	step("changed @alice @carol left", func() { w.join(other, "alice"); w.newKeys("dave") })
 	step("changed left", func() { w.membership(secret, "carol", "carol", "leave") })
 	step("changed left @carol", func() { w.membership(other, "alice", "alice", "leave") })
 	step("changed @alice left", func() { w.newKeys("alice") })

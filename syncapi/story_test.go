@@ -105,7 +105,7 @@ func TestInvitations(t *testing.T) {
 		want(t, by+" sets "+membership, <-done, wantSection+": "+wantText)
 	}
 	step("alice", "invite", "invite", "create name join_rules @alice:join @bob:invite ")
-	step("bob", "leave", "leave", "@bob:invite @bob:leave")
+	step("bob", "leave", "leave", "@bob:leave")
 	step("alice", "invite", "invite", "create name join_rules @alice:join @bob:invite ")
 	step("bob", "join", "join", "create @alice:join power_levels join_rules name secret @bob:invite @bob:leave @bob:invite @bob:join")
 	step("alice", "ban", "leave", "@bob:ban")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 )
@@ -55,4 +56,64 @@ func TestBackfill(t *testing.T) {
 	if next != -1 || !created || from != "" {
 		t.Errorf("the history ends at %d, %v, %q", next, created, from)
 	}
+}
+
+// TestJumpToDate has bob, who came late by another server, find a message by its time, and read
+// on from there across what his server didn't have.
+func TestJumpToDate(t *testing.T) {
+	one, name := federating(t)
+	two, _ := federating(t)
+	alice, bob := register(t, one.base, "alice"), register(t, two.base, "bob")
+	room := alice.ok(t, "POST", clientV3+"/createRoom", map[string]any{"preset": "public_chat"}).Get("room_id").Str
+	path := clientV3 + "/rooms/" + url.PathEscape(room)
+	const n, wanted = 260, 20
+	var at int64
+	id := ""
+	for i := range n {
+		sent := alice.ok(t, "PUT", fmt.Sprint(path, "/send/m.room.message/", i), map[string]any{"msgtype": "m.text", "body": fmt.Sprint(i)}).Get("event_id").Str
+		if i == wanted {
+			id = sent
+			at = alice.ok(t, "GET", path+"/event/"+url.PathEscape(id), nil).Get("origin_server_ts").Int()
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+	bob.ok(t, "POST", clientV3+"/join/"+url.PathEscape(room)+"?via="+url.QueryEscape(name), map[string]any{})
+	near := func(dir string) string {
+		return bob.ok(t, "GET", fmt.Sprint("/_matrix/client/v1/rooms/", url.PathEscape(room), "/timestamp_to_event?dir=", dir, "&ts=", at+1), nil).Get("event_id").Str
+	}
+	if found := near("b"); found != id {
+		t.Errorf("before the time is %s, want %s", found, id)
+	}
+	next := bob.ok(t, "GET", path+"/event/"+url.PathEscape(near("f")), nil).Get("content.body").Str
+	if next != fmt.Sprint(wanted+1) {
+		t.Errorf("after the time comes %s", next)
+	}
+	around := bob.ok(t, "GET", path+"/context/"+url.PathEscape(id)+"?limit=0", nil)
+	readOn := func(last int) {
+		t.Helper()
+		from, heard := around.Get("end").Str, wanted
+		for range 30 {
+			page := bob.ok(t, "GET", path+"/messages?dir=f&limit=50&from="+url.QueryEscape(from), nil)
+			for _, e := range page.Get("chunk").Array() {
+				if body := e.Get("content.body"); body.Exists() {
+					if heard++; body.Str != fmt.Sprint(heard) {
+						t.Fatalf("%s comes where %d should", body.Str, heard)
+					}
+				}
+			}
+			if from = page.Get("end").Str; from == "" {
+				break
+			}
+		}
+		if heard != last {
+			t.Errorf("the last message is %d, want %d", heard, last)
+		}
+	}
+	readOn(n - 1)
+	bob.ok(t, "POST", path+"/leave", map[string]any{})
+	for i := range 30 {
+		alice.ok(t, "PUT", fmt.Sprint(path, "/send/m.room.message/", n+i), map[string]any{"msgtype": "m.text", "body": fmt.Sprint(n + i)})
+	}
+	bob.ok(t, "POST", clientV3+"/join/"+url.PathEscape(room)+"?via="+url.QueryEscape(name), map[string]any{})
+	readOn(n + 29)
 }
