@@ -86,9 +86,14 @@ func (a *API) postPassword(r *http.Request, u *httpapi.Requester) (any, error) {
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate
 func (a *API) postDeactivate(r *http.Request, u *httpapi.Requester) (any, error) {
 	var body struct {
-		Erase bool `json:"erase"`
+		Erase    bool   `json:"erase"`
+		IDServer string `json:"id_server"`
 	}
 	userID, err := a.interactive(r, u, &body)
+	if err != nil {
+		return nil, err
+	}
+	result, err := a.unbindAll(r.Context(), userID, body.IDServer)
 	if err != nil {
 		return nil, err
 	}
@@ -104,8 +109,7 @@ func (a *API) postDeactivate(r *http.Request, u *httpapi.Requester) (any, error)
 	if err := a.leaveRooms(context.WithoutCancel(r.Context()), userID); err != nil {
 		a.log.Error("a deactivated user could not leave all rooms", "user", userID, "request", httpapi.RequestID(r.Context()), "err", err)
 	}
-	// Nothing is bound to an identity server here, so nothing is left to unbind.
-	return httpapi.Raw(`{"id_server_unbind_result":"success"}`), nil
+	return unboundAnswer{result}, nil
 }
 
 // leaveRooms makes a deactivated user leave all rooms.

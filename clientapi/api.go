@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hearth/delayed"
+	"hearth/identity"
 	"hearth/internal/httpapi"
 	"hearth/internal/mail"
 	"hearth/internal/password"
@@ -71,6 +72,8 @@ type Options struct {
 	Delayed *delayed.Scheduler
 	// LiveKit are the URLs of services that give clients access to a LiveKit server.
 	LiveKit []string
+	// Identity asks identity servers; nil trusts none.
+	Identity *identity.Client
 	// Federation reaches other servers; nil without federation.
 	Federation *Federation
 	// Version is the program's, for the landing page.

@@ -27,14 +27,14 @@ const (
 
 // createRoomBody is the body of POST /createRoom.
 type createRoomBody struct {
-	Visibility      string         `json:"visibility"`
-	RoomAliasName   string         `json:"room_alias_name"`
-	Name            string         `json:"name"`
-	Topic           string         `json:"topic"`
-	Invite          []string       `json:"invite"`
-	Invite3PID      []any          `json:"invite_3pid"`
-	RoomVersion     string         `json:"room_version"`
-	CreationContent map[string]any `json:"creation_content"`
+	Visibility      string           `json:"visibility"`
+	RoomAliasName   string           `json:"room_alias_name"`
+	Name            string           `json:"name"`
+	Topic           string           `json:"topic"`
+	Invite          []string         `json:"invite"`
+	Invite3PID      []threepidInvite `json:"invite_3pid"`
+	RoomVersion     string           `json:"room_version"`
+	CreationContent map[string]any   `json:"creation_content"`
 	InitialState    []struct {
 		Type     string          `json:"type"`
 		StateKey string          `json:"state_key"`
@@ -55,6 +55,11 @@ func (a *API) postCreateRoom(r *http.Request, u *httpapi.Requester) (any, error)
 	}
 	if err := body.check(); err != nil {
 		return nil, err
+	}
+	for i := range body.Invite3PID {
+		if err := a.checkThreepidInvite(&body.Invite3PID[i]); err != nil {
+			return nil, err
+		}
 	}
 	q := roomserver.CreateRoomRequest{
 		Creator: u.UserID, Version: body.RoomVersion, CreationContent: body.CreationContent, Preset: body.preset(),
@@ -80,7 +85,9 @@ func (a *API) postCreateRoom(r *http.Request, u *httpapi.Requester) (any, error)
 		return nil, err
 	}
 	a.carryOver(r.Context(), roomID, u.UserID)
-	a.inviteOthers(r, roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Membership: "invite"}, others, body.IsDirect)
+	invite := roomserver.MembershipRequest{RoomID: roomID, Sender: u.UserID, Membership: "invite"}
+	a.inviteOthers(r, invite, others, body.IsDirect)
+	a.inviteAddresses(r, invite, body.Invite3PID, body.IsDirect)
 	return map[string]string{"room_id": roomID}, nil
 }
 
@@ -107,16 +114,28 @@ func (a *API) inviteOthers(r *http.Request, m roomserver.MembershipRequest, user
 	}
 }
 
+// inviteAddresses is inviteOthers for the owners of addresses.
+func (a *API) inviteAddresses(r *http.Request, m roomserver.MembershipRequest, list []threepidInvite, direct bool) {
+	if direct {
+		m.Content = map[string]any{"is_direct": true}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), maxInviteTime)
+	defer cancel()
+	for i := range list {
+		if err := a.inviteThreepid(ctx, m, &list[i]); err != nil {
+			a.log.Info("the owner of an address wasn't invited to a new room", "room", m.RoomID, "err", err)
+		}
+	}
+}
+
 func (b *createRoomBody) check() error {
 	switch {
 	case b.Visibility != "" && b.Visibility != "public" && b.Visibility != "private":
 		return httpapi.InvalidParam("visibility must be public or private")
 	case strings.ContainsAny(b.RoomAliasName, ":#\x00 \t\r\n") || !isText(b.RoomAliasName):
 		return httpapi.InvalidParam("room_alias_name must be the part between # and :, without spaces")
-	case len(b.Invite3PID) > 0:
-		return httpapi.New(http.StatusBadRequest, "M_THREEPID_DENIED", "This server doesn't invite by e-mail address or phone number")
-	case len(b.Invite) > maxCreateInvites:
-		return httpapi.InvalidParam("invite names more than %d users", maxCreateInvites)
+	case len(b.Invite)+len(b.Invite3PID) > maxCreateInvites:
+		return httpapi.InvalidParam("invite and invite_3pid name more than %d people", maxCreateInvites)
 	case len(b.InitialState) > maxInitialState:
 		return httpapi.InvalidParam("initial_state has more than %d events", maxInitialState)
 	}

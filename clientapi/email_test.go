@@ -257,7 +257,8 @@ func (w *world) addAddress(office *postOffice) {
 	if answer := w.ok("POST", "/account/3pid/unbind", bob, whose); answer["id_server_unbind_result"] != "no-support" {
 		w.t.Errorf("unbinding an address: %v", answer)
 	}
-	w.refused(400, "M_SERVER_NOT_TRUSTED", "POST", "/account/3pid/bind", bob, first)
+	w.refused(400, "M_SERVER_NOT_TRUSTED", "POST", "/account/3pid/bind", bob, object{
+		"sid": "s", "client_secret": "c", "id_access_token": "t", "id_server": "evil.example.org"})
 	w.refused(400, "M_INVALID_PARAM", "POST", "/account/3pid/delete", bob, object{"medium": "pigeon", "address": "x"})
 	w.ok("POST", "/account/deactivate", carol, object{"auth": passwordAuth("carol", "")})
 	if _, err := w.db.ThreepidOwner(background(w.t), "email", "bob@example.org"); err == nil {

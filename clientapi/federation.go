@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"hearth/identity"
 	"hearth/internal/devicekeys"
 	"hearth/internal/httpapi"
 	"hearth/internal/publicrooms"
@@ -25,6 +26,9 @@ type Federation struct {
 	Leave func(ctx context.Context, roomID, userID string, content map[string]any) error
 	// Invite invites a user of another server.
 	Invite func(ctx context.Context, r roomserver.MembershipRequest) error
+	// Redeem has an invitation to an address, which a user of another server made, become that
+	// of a user of this one.
+	Redeem func(ctx context.Context, r identity.Redemption) error
 	// Backfill asks for what is missing before a gap of a room's timeline, and reports
 	// whether anything was found.
 	Backfill func(ctx context.Context, v *roomserver.View, gap *storage.Gap) (bool, error)

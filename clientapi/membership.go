@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"maps"
 	"net/http"
@@ -29,13 +30,12 @@ func (a *API) membershipRoutes() []httpapi.Route {
 
 // membershipBody is the body of the requests that change a membership.
 type membershipBody struct {
-	UserID           string `json:"user_id"`
-	Reason           string `json:"reason"`
-	ThirdPartySigned any    `json:"third_party_signed"`
-	// Of an invitation by e-mail address.
-	IDServer string `json:"id_server"`
-	Medium   string `json:"medium"`
-	Address  string `json:"address"`
+	UserID string `json:"user_id"`
+	Reason string `json:"reason"`
+	// ThirdPartySigned, of a join, is an identity server's word that an invitation to an
+	// address is meant for the user.
+	ThirdPartySigned json.RawMessage `json:"third_party_signed"`
+	threepidInvite
 }
 
 // target decodes the body of a request about somebody else's membership.
@@ -83,7 +83,7 @@ func (a *API) postInvite(r *http.Request, u *httpapi.Requester) (any, error) {
 		return nil, err
 	}
 	if body.UserID == "" && (body.Medium != "" || body.Address != "" || body.IDServer != "") {
-		return nil, httpapi.New(http.StatusBadRequest, "M_THREEPID_DENIED", "This server doesn't invite by e-mail address or phone number")
+		return nil, a.inviteAddress(r, u, &body)
 	}
 	if _, _, ok := splitID(body.UserID, '@'); !ok {
 		return nil, httpapi.InvalidParam("%q is no user id", body.UserID)
@@ -124,7 +124,7 @@ func (a *API) postKnock(r *http.Request, u *httpapi.Requester) (any, error) {
 }
 
 func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (any, error) {
-	body, err := enterBody(r)
+	body, signed, err := enterBody(r)
 	if err != nil {
 		return nil, err
 	}
@@ -140,6 +140,11 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 	joined, err := a.hasJoined(r.Context(), roomID, u.UserID)
 	if err != nil {
 		return nil, err
+	}
+	if len(signed) > 0 && membership == "join" && !joined {
+		if err := a.redeem(r.Context(), roomID, u.UserID, signed); err != nil {
+			return nil, err
+		}
 	}
 	if err := a.enterVia(r, m, append(via, servers...)); err != nil {
 		return nil, err
@@ -190,25 +195,25 @@ func (a *API) otherServers(r *http.Request, roomID string) ([]string, error) {
 }
 
 // enterBody reads the body of a join or knock: the reason, and what else the client wants
-// to stand in the member event. What others rely on there it can't set.
-func enterBody(r *http.Request) (map[string]any, error) {
+// to stand in the member event. What others rely on there it can't set. signed is the
+// third_party_signed of a join.
+func enterBody(r *http.Request) (body map[string]any, signed json.RawMessage, err error) {
 	var known membershipBody
 	text, err := httpapi.ReadOptionalJSON(r)
 	if err != nil || text == nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := httpapi.Unmarshal(text, &known); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var body map[string]any
 	if err := httpapi.Unmarshal(text, &body); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, name := range []string{"membership", "displayname", "avatar_url", "is_direct", "third_party_invite", "third_party_signed",
 		"join_authorised_via_users_server", "user_id"} {
 		delete(body, name)
 	}
-	return body, nil
+	return body, known.ThirdPartySigned, nil
 }
 
 // resolveRoom returns the room id that an id or an alias stands for and, of another

@@ -13,8 +13,8 @@ func (a *API) threepidRoutes() []httpapi.Route {
 		{Method: "GET", Path: "/account/3pid", Handle: a.getThreepids},
 		{Method: "POST", Path: "/account/3pid/add", Rate: httpapi.RateLogin, Handle: a.postAddThreepid},
 		{Method: "POST", Path: "/account/3pid/delete", Rate: httpapi.RateMessage, Handle: a.postDeleteThreepid},
-		{Method: "POST", Path: "/account/3pid/bind", Rate: httpapi.RateMessage, Handle: noIdentityServer},
-		{Method: "POST", Path: "/account/3pid", Rate: httpapi.RateMessage, Handle: noIdentityServer},
+		{Method: "POST", Path: "/account/3pid/bind", Rate: httpapi.RateMessage, Handle: a.postBindThreepid},
+		{Method: "POST", Path: "/account/3pid", Rate: httpapi.RateMessage, Handle: a.postThreepid},
 		{Method: "POST", Path: "/account/3pid/unbind", Rate: httpapi.RateMessage, Handle: a.postUnbindThreepid},
 	}
 }
@@ -80,7 +80,7 @@ func (a *API) postAddThreepid(r *http.Request, u *httpapi.Requester) (any, error
 //
 // https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3piddelete
 func (a *API) postDeleteThreepid(r *http.Request, u *httpapi.Requester) (any, error) {
-	var body threepid
+	var body unbindRequest
 	if err := httpapi.DecodeJSON(r, &body); err != nil {
 		return nil, err
 	}
@@ -90,31 +90,13 @@ func (a *API) postDeleteThreepid(r *http.Request, u *httpapi.Requester) (any, er
 	if err := a.db.DeleteThreepid(r.Context(), u.UserID, body.Medium, body.Address); err != nil {
 		return nil, err
 	}
-	return unbound, nil
-}
-
-// noIdentityServer answers POST /account/3pid/bind and the deprecated POST
-// /account/3pid: nothing is published by identity servers, as none is trusted.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidbind
-func noIdentityServer(*http.Request, *httpapi.Requester) (any, error) {
-	return nil, httpapi.New(http.StatusBadRequest, "M_SERVER_NOT_TRUSTED", "This server trusts no identity server")
-}
-
-// postUnbindThreepid is POST /account/3pid/unbind: no identity server is known to hold
-// an address.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3account3pidunbind
-func (a *API) postUnbindThreepid(r *http.Request, _ *httpapi.Requester) (any, error) {
-	var body threepid
-	if err := httpapi.DecodeJSON(r, &body); err != nil {
-		return nil, err
+	result, err := a.unbind(r.Context(), u.UserID, &body)
+	if err != nil {
+		a.log.Info("an address wasn't taken back", "server", body.IDServer, "user", u.UserID, "err", err)
+		result = unbindNoSupport
 	}
-	return unbound, body.check()
+	return unboundAnswer{result}, nil
 }
-
-// unbound says that no identity server was asked.
-var unbound = httpapi.Raw(`{"id_server_unbind_result":"no-support"}`)
 
 // threepid is an address in a request.
 type threepid struct {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"hearth/federationapi/client"
+	"hearth/identity"
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
 	"hearth/storage"
@@ -27,6 +28,8 @@ type Options struct {
 	RateLimit httpapi.Limit
 	// PublicAddress is what /.well-known/matrix/server announces; "" for nothing.
 	PublicAddress string
+	// Identity asks identity servers; nil trusts none.
+	Identity *identity.Client
 	// Media answers for media; nil doesn't.
 	Media *Media
 	// PresenceEnabled is whether servers tell each other who is online.
@@ -79,7 +82,7 @@ func New(o Options) *API {
 func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.eventRoutes(), a.historyRoutes(), a.stateRoutes(),
 		a.deviceRoutes(), a.queryRoutes(), a.directoryRoutes(), a.versionRoutes(), a.transactionRoutes(), a.hierarchyRoutes(), a.membershipRoutes(1), a.inviteRoutes(1)))
-	s.Register([]string{"/_matrix/federation/v1"}, a.mediaRoutes())
+	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.mediaRoutes(), a.thirdPartyRoutes()))
 	s.Register([]string{"/_matrix/federation/v2"}, slices.Concat(a.membershipRoutes(2), a.inviteRoutes(2)))
 	s.Register([]string{"/_matrix/key/v2"}, a.keyRoutes())
 	s.Register([]string{"/_synapse/admin/v1/federation"}, a.adminRoutes())

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
-	"github.com/matrix-org/gomatrixserverlib/spec"
 	"github.com/tidwall/gjson"
 
 	"hearth/federationapi/client"
@@ -144,17 +143,6 @@ func checkTemplate(p *gomatrixserverlib.ProtoEvent, roomID, userID string, conte
 	return nil
 }
 
-// handedOver is a room as another server tells it; it is a
-// gomatrixserverlib.StateResponse.
-type handedOver struct {
-	State gomatrixserverlib.EventJSONs `json:"state"`
-	Auth  gomatrixserverlib.EventJSONs `json:"auth_chain"`
-	Event spec.RawJSON                 `json:"event"`
-}
-
-func (h *handedOver) GetStateEvents() gomatrixserverlib.EventJSONs { return h.State }
-func (h *handedOver) GetAuthEvents() gomatrixserverlib.EventJSONs  { return h.Auth }
-
 // takeOver checks a room that was handed over, and keeps it.
 func (a *API) takeOver(ctx context.Context, server, roomID string, v gomatrixserverlib.RoomVersion, join gomatrixserverlib.PDU, answer []byte) error {
 	var room handedOver
@@ -168,11 +156,10 @@ func (a *API) takeOver(ctx context.Context, server, roomID string, v gomatrixser
 		}
 		join = signed
 	}
-	checked, err := gomatrixserverlib.CheckSendJoinResponse(ctx, v, &room, a.client.Keys, join, noMoreEvents, userIDForSender)
+	state, auth, err := a.checkHandedOver(ctx, v, &room, join)
 	if err != nil {
 		return badAnswer(server, "The room isn't right: %v", err)
 	}
-	state, auth := checked.GetStateEvents().TrustedEvents(v, false), checked.GetAuthEvents().TrustedEvents(v, false)
 	if err := checkRoom(server, roomID, v, state, auth); err != nil {
 		return err
 	}
@@ -207,11 +194,6 @@ func checkRoom(server, roomID string, v gomatrixserverlib.RoomVersion, state, au
 		return badAnswer(server, "The room wasn't created with version %s", v)
 	}
 	return nil
-}
-
-// noMoreEvents says that what a server left out of its answer isn't asked for.
-func noMoreEvents(gomatrixserverlib.RoomVersion, []string) ([]gomatrixserverlib.PDU, error) {
-	return nil, nil
 }
 
 // ResolveAlias asks an alias's own server for the room that it stands for, and for

@@ -158,7 +158,7 @@ func parseEvent(v gomatrixserverlib.RoomVersion, text json.RawMessage) (gomatrix
 
 // verifyEvent verifies an event's signatures.
 func (a *API) verifyEvent(ctx context.Context, pdu gomatrixserverlib.PDU) error {
-	if err := gomatrixserverlib.VerifyEventSignatures(ctx, pdu, a.client.Keys, userIDForSender); err != nil {
+	if err := gomatrixserverlib.VerifyEventSignatures(ctx, pdu, a.verifierFor(pdu), userIDForSender); err != nil {
 		return httpapi.Forbidden("The event's signatures can't be verified: %v", err)
 	}
 	return nil

@@ -78,8 +78,8 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := gomatrixserverlib.Allowed(pdu, auth, userIDForSender); err != nil {
-		return nil, notAllowed(err)
+	if err := authorise(pdu, auth); err != nil {
+		return nil, err
 	}
 	e := fromPDU(pdu)
 	e.TxnKey, e.TxnID, e.TxnDevice = n.TxnKey, n.TxnID, n.DeviceID

@@ -120,6 +120,9 @@ func (b *builder) setMembership(r MembershipRequest, content map[string]any) (*s
 	if known && current.Membership == r.Membership && (r.Membership == "leave" || r.Membership == "ban") {
 		return &current, nil // leaving a room twice is leaving it
 	}
+	if r.Membership == "invite" && current.Membership == "join" {
+		return nil, alreadyJoined(r.Target)
+	}
 	if r.Membership == "join" && r.Guest {
 		if err := b.authoriseGuest(); err != nil {
 			return nil, err
@@ -143,6 +146,12 @@ func (b *builder) setMembership(r MembershipRequest, content map[string]any) (*s
 		return nil, err
 	}
 	return &storage.StateEntry{EventID: e.ID, EventNID: e.NID, Membership: r.Membership}, nil
+}
+
+// alreadyJoined refuses to invite who is in the room. The authorisation rules alone would
+// let an invitation that was made to an address turn somebody out.
+func alreadyJoined(userID string) error {
+	return httpapi.Forbidden("%s is in the room already", userID)
 }
 
 // authoriseGuest refuses guests where the room doesn't admit them.

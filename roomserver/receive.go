@@ -339,10 +339,7 @@ func (b *builder) allowed(pdu gomatrixserverlib.PDU, list []*storage.Event) erro
 			return notAllowed(err)
 		}
 	}
-	if err := gomatrixserverlib.Allowed(pdu, auth, userIDForSender); err != nil {
-		return notAllowed(err)
-	}
-	return nil
+	return authorise(pdu, auth)
 }
 
 // appendRefused stores an event that isn't shown, so that what refers to it can be

@@ -9,6 +9,7 @@ import (
 	"github.com/matrix-org/gomatrixserverlib"
 
 	"hearth/internal/httpapi"
+	"hearth/storage"
 )
 
 // MembershipTemplate returns a membership event for a user of another server to
@@ -26,6 +27,10 @@ func (s *Server) MembershipTemplate(ctx context.Context, r MembershipRequest) (v
 
 func (b *builder) membershipTemplate(r MembershipRequest) (*gomatrixserverlib.ProtoEvent, error) {
 	content := r.content()
+	target, _ := b.head.state.Get(storage.StateTuple{Type: "m.room.member", StateKey: r.Target})
+	if r.Membership == "invite" && target.Membership == "join" {
+		return nil, alreadyJoined(r.Target)
+	}
 	if r.Membership == "join" {
 		if err := b.authoriseRestricted(r.Target, content); err != nil {
 			return nil, err
@@ -51,8 +56,8 @@ func (b *builder) membershipTemplate(r MembershipRequest) (*gomatrixserverlib.Pr
 	if err != nil {
 		return nil, err
 	}
-	if err := gomatrixserverlib.Allowed(pdu, auth, userIDForSender); err != nil {
-		return nil, notAllowed(err)
+	if err := authorise(pdu, auth); err != nil {
+		return nil, err
 	}
 	return p, nil
 }

@@ -107,6 +107,7 @@ func (db *DB) DeactivateUser(ctx context.Context, userID string, erase bool) (go
 			markStale,
 			`DELETE FROM proofs WHERE user_id = $1`,
 			`DELETE FROM threepids WHERE user_id = $1`,
+			`DELETE FROM bound_threepids WHERE user_id = $1`,
 		} {
 			if _, err := tx.ExecContext(ctx, query, userID); err != nil {
 				return fmt.Errorf("deleting the data of %s: %w", userID, err)

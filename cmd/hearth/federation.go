@@ -11,6 +11,7 @@ import (
 	"hearth/clientapi"
 	"hearth/federationapi"
 	"hearth/federationapi/client"
+	"hearth/identity"
 	"hearth/internal/certificate"
 	"hearth/internal/config"
 	"hearth/internal/httpapi"
@@ -35,9 +36,19 @@ func newFederationClient(ctx context.Context, cfg *config.Config, db *storage.DB
 	})
 }
 
+// newIdentityClient is what asks identity servers.
+func newIdentityClient(cfg *config.Config, key signingkey.Key) (*identity.Client, error) {
+	pool, err := certificate.Pool(cfg.Federation.TrustedCAFiles)
+	if err != nil {
+		return nil, err
+	}
+	return identity.New(identity.Options{ServerName: cfg.ServerName, KeyID: key.ID, PrivateKey: key.Private,
+		Allowed: cfg.Identity.Allowed, AllowPrivateRanges: cfg.Identity.AllowPrivateRanges, RootCAs: pool}), nil
+}
+
 // addFederation puts the server-server API beside the others. A reverse proxy may
 // pass it on from the clients' listener; its own listener serves nothing else.
-func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, asker *client.Client, media *mediaapi.API, api *httpapi.Server, users *clientapi.Federation) error {
+func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *storage.DB, rooms *roomserver.Server, asker *client.Client, identities *identity.Client, media *mediaapi.API, api *httpapi.Server, users *clientapi.Federation) error {
 	if asker == nil {
 		return nil
 	}
@@ -53,13 +64,13 @@ func (s *server) addFederation(ctx context.Context, cfg *config.Config, db *stor
 		DB: db, Rooms: rooms, Client: asker, RateLimit: limit,
 		Media:           &federationapi.Media{Download: media.ServeDownload, Thumbnail: media.ServeThumbnail},
 		PresenceEnabled: cfg.Presence.Enabled, ShowTyping: s.sync.ShowTyping,
-		PublicAddress: cfg.Federation.PublicAddress, Version: versionName(), Logger: s.log,
+		Identity: identities, PublicAddress: cfg.Federation.PublicAddress, Version: versionName(), Logger: s.log,
 	})
 	f.Register(api)
 	s.federation = f
 	*users = clientapi.Federation{Join: f.Join, Leave: f.Leave, Invite: f.Invite, ResolveAlias: f.ResolveAlias, AskSpace: f.AskSpace, PublicRooms: f.PublicRooms,
 		Profile: f.Profile, QueryKeys: f.QueryKeys, ClaimKeys: f.ClaimKeys}
-	users.Backfill, users.Knock, users.TimeNear = f.Backfill, f.Knock, f.TimeNear
+	users.Backfill, users.Knock, users.TimeNear, users.Redeem = f.Backfill, f.Knock, f.TimeNear, f.Redeem
 	s.closers = append(s.closers, func() error { f.StopSending(); return nil })
 	return f.StartSending(ctx)
 }

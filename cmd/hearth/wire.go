@@ -115,8 +115,13 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 		DB: db, Rooms: rooms, MaxDelay: time.Duration(cfg.DelayedEvents.MaxDelay), MaxPerUser: cfg.DelayedEvents.MaxPerUser,
 		SendLimit: limits[httpapi.RateMessage], ManageLimit: limits[httpapi.RateMessage], Logger: s.log,
 	})
+	identities, err := newIdentityClient(cfg, key)
+	if err != nil {
+		return err
+	}
 	client := clientapi.New(clientapi.Options{
-		Delayed: later, LiveKit: cfg.RTC.LiveKitServiceURLs,
+		Identity: identities,
+		Delayed:  later, LiveKit: cfg.RTC.LiveKitServiceURLs,
 		Search: index,
 		People: people, PresenceEnabled: cfg.Presence.Enabled,
 		Mailer: mailer, EmailRequired: cfg.Registration.RequireEmail, ClientURLs: cfg.ClientURLs,
@@ -159,7 +164,7 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	s.sync.Register(api)
 	media.Register(api)
 	s.handler = api
-	if err := s.addFederation(ctx, cfg, db, rooms, asker, media, api, others); err != nil {
+	if err := s.addFederation(ctx, cfg, db, rooms, asker, identities, media, api, others); err != nil {
 		return err
 	}
 	later.Start()

@@ -133,7 +133,7 @@ func (c *Client) Close() {
 
 // Allowed returns nil if this server talks with the other one at all.
 func (c *Client) Allowed(server string) error {
-	if matchesAny(c.o.Deny, server) || len(c.o.Allow) > 0 && !matchesAny(c.o.Allow, server) {
+	if MatchesAny(c.o.Deny, server) || len(c.o.Allow) > 0 && !MatchesAny(c.o.Allow, server) {
 		return httpapi.Forbidden("This server doesn't federate with %s", server)
 	}
 	return nil

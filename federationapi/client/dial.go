@@ -37,9 +37,9 @@ func refusePrivate(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// matchesAny reports whether the server is one of the list, by its name with or
+// MatchesAny reports whether the server is one of the list, by its name with or
 // without port; *.example.org stands for all below a name.
-func matchesAny(list []string, server string) bool {
+func MatchesAny(list []string, server string) bool {
 	server = strings.ToLower(server)
 	host, _, _ := SplitServerName(server)
 	for _, entry := range list {

@@ -188,7 +188,7 @@ func (c *Client) build(ctx context.Context, r *Request, target *Target) (*http.R
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if !r.Unsigned {
-		authorization, err := c.authorization(signed)
+		authorization, err := Sign(signed, c.o.KeyID, c.o.PrivateKey)
 		if err != nil {
 			return nil, err
 		}

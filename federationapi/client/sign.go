@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -15,23 +16,26 @@ import (
 type SignedRequest struct {
 	Content     json.RawMessage `json:"content,omitempty"`
 	Destination string          `json:"destination,omitempty"`
-	Method      string          `json:"method"`
-	Origin      string          `json:"origin"`
-	URI         string          `json:"uri"`
+	// DestinationIs takes the place of Destination in requests to identity servers.
+	DestinationIs string `json:"destination_is,omitempty"`
+	Method        string `json:"method"`
+	Origin        string `json:"origin"`
+	URI           string `json:"uri"`
 }
 
-// authorization signs a request and returns its Authorization header.
-func (c *Client) authorization(r SignedRequest) (string, error) {
+// Sign signs a request as its origin and returns its Authorization header.
+func Sign(r SignedRequest, keyID string, key ed25519.PrivateKey) (string, error) {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return "", fmt.Errorf("signing a request: %w", err)
 	}
-	signed, err := gomatrixserverlib.SignJSON(c.o.ServerName, gomatrixserverlib.KeyID(c.o.KeyID), c.o.PrivateKey, text)
+	signed, err := gomatrixserverlib.SignJSON(r.Origin, gomatrixserverlib.KeyID(keyID), key, text)
 	if err != nil {
 		return "", fmt.Errorf("signing a request: %w", err)
 	}
-	signature := gjson.GetBytes(signed, "signatures."+gjson.Escape(c.o.ServerName)+"."+gjson.Escape(c.o.KeyID)).Str
-	return fmt.Sprintf(`X-Matrix origin="%s",destination="%s",key="%s",sig="%s"`, r.Origin, r.Destination, c.o.KeyID, signature), nil
+	signature := gjson.GetBytes(signed, "signatures."+gjson.Escape(r.Origin)+"."+gjson.Escape(keyID)).Str
+	return fmt.Sprintf(`X-Matrix origin="%s",destination="%s",key="%s",sig="%s"`,
+		r.Origin, r.Destination+r.DestinationIs, keyID, signature), nil
 }
 
 // SignJSON adds this server's signature to an object, which is returned in

@@ -24,6 +24,11 @@ func (l *loader) accounts(c *Config) {
 		l.problem("registration.terms.version", "the version and the language must be set")
 	}
 	l.email(c)
+	for _, name := range c.Identity.Allowed {
+		if !serverName.MatchString(strings.TrimPrefix(name, "*.")) {
+			l.problem("identity_servers.allowed", "%q is no server name", name)
+		}
+	}
 	for _, uri := range c.TURN.URIs {
 		if !strings.HasPrefix(uri, "turn:") && !strings.HasPrefix(uri, "turns:") && !strings.HasPrefix(uri, "stun:") && !strings.HasPrefix(uri, "stuns:") {
 			l.problem("turn.uris", "%q is no TURN server: write it such as turn:turn.example.org?transport=udp", uri)

@@ -11,31 +11,32 @@ import (
 // Config is the whole configuration. The doc tags are the documentation: the
 // sample file and docs/configuration.md are generated from them.
 type Config struct {
-	ServerName    string        `yaml:"server_name" doc:"The name of this homeserver: what stands after the colon in user ids such as\n@alice:example.org. It can't be changed once there are accounts."`
-	DataDir       string        `yaml:"data_dir" doc:"Where the signing key, media and the private PostgreSQL are kept. A relative path\nstarts from this file's folder."`
-	Database      string        `yaml:"database" doc:"A PostgreSQL connection string, such as\n\"host=/run/postgresql user=hearth dbname=hearth\". Empty: a private PostgreSQL\nin data_dir, started and stopped with Hearth."`
-	Listen        Listen        `yaml:"listen" doc:"Addresses to listen on, each host:port. Empty: don't."`
-	PublicBaseURL string        `yaml:"public_base_url" doc:"What /.well-known/matrix/client announces: the URL under which clients reach this\nserver, such as https://matrix.example.org. Empty: nothing is announced."`
-	DefaultRoom   string        `yaml:"default_room_version" doc:"The version of new rooms that ask for none: \"1\" to \"12\"."`
-	Registration  Registration  `doc:"Who may make an account. Off unless enabled."`
-	Rooms         Rooms         `doc:"Rooms."`
-	Passwords     Passwords     `doc:"What passwords are like and how they are kept."`
-	AccessTokens  AccessTokens  `yaml:"access_tokens" doc:"How long sessions live."`
-	RateLimits    RateLimits    `yaml:"rate_limits" doc:"How often each user (before login: each address) may do things. What is over the\nlimit is answered with M_LIMIT_EXCEEDED."`
-	Presence      Presence      `doc:"Who is there."`
-	Email         Email         `doc:"Mail to people: to confirm addresses and to set forgotten passwords. It needs\npublic_base_url."`
-	ClientURLs    List          `yaml:"client_urls" doc:"The web clients of this server's people, such as https://app.element.io: links in mails\nmay lead on to them without a question."`
-	TURN          TURN          `yaml:"turn" doc:"Servers that relay calls between people who can't reach each other."`
-	Media         Media         `doc:"Files that people share."`
-	Federation    Federation    `doc:"Other homeservers. Off unless enabled."`
-	Search        Search        `doc:"Finding what was said."`
-	UserDirectory UserDirectory `yaml:"user_directory" doc:"Finding people."`
-	Push          Push          `doc:"Notifications on people's phones."`
-	DelayedEvents DelayedEvents `yaml:"delayed_events" doc:"Events that people have sent later: reminders, and the hang-up of calls whose client has\ngone away."`
-	RTC           RTC           `doc:"Calls, as Element Call makes them (MatrixRTC)."`
-	Support       Support       `doc:"Whom /.well-known/matrix/support names as this server's contact."`
-	Cache         Cache         `doc:"Memory."`
-	Logging       Logging       `doc:"Logs."`
+	ServerName    string          `yaml:"server_name" doc:"The name of this homeserver: what stands after the colon in user ids such as\n@alice:example.org. It can't be changed once there are accounts."`
+	DataDir       string          `yaml:"data_dir" doc:"Where the signing key, media and the private PostgreSQL are kept. A relative path\nstarts from this file's folder."`
+	Database      string          `yaml:"database" doc:"A PostgreSQL connection string, such as\n\"host=/run/postgresql user=hearth dbname=hearth\". Empty: a private PostgreSQL\nin data_dir, started and stopped with Hearth."`
+	Listen        Listen          `yaml:"listen" doc:"Addresses to listen on, each host:port. Empty: don't."`
+	PublicBaseURL string          `yaml:"public_base_url" doc:"What /.well-known/matrix/client announces: the URL under which clients reach this\nserver, such as https://matrix.example.org. Empty: nothing is announced."`
+	DefaultRoom   string          `yaml:"default_room_version" doc:"The version of new rooms that ask for none: \"1\" to \"12\"."`
+	Registration  Registration    `doc:"Who may make an account. Off unless enabled."`
+	Rooms         Rooms           `doc:"Rooms."`
+	Passwords     Passwords       `doc:"What passwords are like and how they are kept."`
+	AccessTokens  AccessTokens    `yaml:"access_tokens" doc:"How long sessions live."`
+	RateLimits    RateLimits      `yaml:"rate_limits" doc:"How often each user (before login: each address) may do things. What is over the\nlimit is answered with M_LIMIT_EXCEEDED."`
+	Presence      Presence        `doc:"Who is there."`
+	Email         Email           `doc:"Mail to people: to confirm addresses and to set forgotten passwords. It needs\npublic_base_url."`
+	ClientURLs    List            `yaml:"client_urls" doc:"The web clients of this server's people, such as https://app.element.io: links in mails\nmay lead on to them without a question."`
+	Identity      IdentityServers `yaml:"identity_servers" doc:"Servers by which people publish e-mail addresses and telephone numbers, so that others\nfind and invite them by these."`
+	TURN          TURN            `yaml:"turn" doc:"Servers that relay calls between people who can't reach each other."`
+	Media         Media           `doc:"Files that people share."`
+	Federation    Federation      `doc:"Other homeservers. Off unless enabled."`
+	Search        Search          `doc:"Finding what was said."`
+	UserDirectory UserDirectory   `yaml:"user_directory" doc:"Finding people."`
+	Push          Push            `doc:"Notifications on people's phones."`
+	DelayedEvents DelayedEvents   `yaml:"delayed_events" doc:"Events that people have sent later: reminders, and the hang-up of calls whose client has\ngone away."`
+	RTC           RTC             `doc:"Calls, as Element Call makes them (MatrixRTC)."`
+	Support       Support         `doc:"Whom /.well-known/matrix/support names as this server's contact."`
+	Cache         Cache           `doc:"Memory."`
+	Logging       Logging         `doc:"Logs."`
 }
 
 // Listen are the addresses of the listeners.
@@ -70,6 +71,12 @@ type Email struct {
 	Username   string `doc:"The name to log in with. Empty: without."`
 	Password   string `doc:"Its password."`
 	From       string `doc:"The sender, such as Example <matrix@example.org>."`
+}
+
+// IdentityServers says which servers publish addresses.
+type IdentityServers struct {
+	Allowed            List `doc:"The only ones that are asked, when a client wants it; *.example.org for all below a\nname. Empty: none."`
+	AllowPrivateRanges bool `yaml:"allow_private_ranges" doc:"Whether they may be at loopback and private addresses. Off, nobody can make this server\nask others inside its own network."`
 }
 
 // TURN says which servers relay calls.
@@ -162,6 +169,7 @@ func Default(serverName string) *Config {
 		},
 		Presence:      Presence{Enabled: true},
 		Email:         Email{TLS: "starttls"},
+		Identity:      IdentityServers{Allowed: List{"vector.im", "matrix.org"}},
 		TURN:          TURN{Lifetime: Duration(86400e9)},
 		Media:         defaultMedia(),
 		Search:        Search{Enabled: true},

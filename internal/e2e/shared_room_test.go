@@ -11,10 +11,10 @@ import (
 )
 
 // federating starts a server that others on this machine can find.
-func federating(t *testing.T) (s *server, name string) {
+func federating(t *testing.T, settings ...string) (s *server, name string) {
 	name = freeAddress(t)
-	return startServer(t, "server_name="+name, "listen.federation="+name, "federation.enabled=true",
-		"federation.allow_private_ranges=true", "federation.verify_certificates=false"), name
+	return startServer(t, append([]string{"server_name=" + name, "listen.federation=" + name, "federation.enabled=true",
+		"federation.allow_private_ranges=true", "federation.verify_certificates=false"}, settings...)...), name
 }
 
 // hear syncs until a message with the body is in the room.
