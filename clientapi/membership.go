@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/tidwall/gjson"
+
 	"hearth/internal/httpapi"
 	"hearth/internal/userid"
 	"hearth/roomserver"
@@ -141,7 +143,7 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 	if err != nil {
 		return nil, err
 	}
-	if len(signed) > 0 && membership == "join" && !joined {
+	if gjson.GetBytes(signed, "token").Exists() && membership == "join" && !joined {
 		if err := a.redeem(r.Context(), roomID, u.UserID, signed); err != nil {
 			return nil, err
 		}

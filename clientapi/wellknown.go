@@ -45,6 +45,7 @@ func (a *API) wellKnownRoutes() []httpapi.Route {
 	return []httpapi.Route{
 		{Method: "GET", Path: "/.well-known/matrix/client", Auth: httpapi.AuthNone, Handle: a.getWellKnown},
 		{Method: "GET", Path: "/.well-known/matrix/support", Auth: httpapi.AuthNone, Handle: a.getSupport},
+		{Method: "GET", Path: "/.well-known/matrix/policy_server", Auth: httpapi.AuthNone, Handle: getPolicyServer},
 	}
 }
 
@@ -67,4 +68,11 @@ func (a *API) getSupport(*http.Request, *httpapi.Requester) (any, error) {
 		return nil, httpapi.NotFound("This server announces no support contacts")
 	}
 	return a.o.Support, nil
+}
+
+// getPolicyServer is GET /.well-known/matrix/policy_server, for a server that is none.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#getwell-knownmatrixpolicy_server
+func getPolicyServer(*http.Request, *httpapi.Requester) (any, error) {
+	return nil, httpapi.NotFound("This server is no policy server")
 }

@@ -85,6 +85,7 @@ func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/federation/v1"}, slices.Concat(a.mediaRoutes(), a.thirdPartyRoutes()))
 	s.Register([]string{"/_matrix/federation/v2"}, slices.Concat(a.membershipRoutes(2), a.inviteRoutes(2)))
 	s.Register([]string{"/_matrix/key/v2"}, a.keyRoutes())
+	s.Register([]string{"/_matrix/policy/v1"}, a.policyRoutes())
 	s.Register([]string{"/_synapse/admin/v1/federation"}, a.adminRoutes())
 	s.Register([]string{""}, a.wellKnownRoutes())
 }

@@ -155,6 +155,9 @@ func (a *API) Invite(ctx context.Context, r roomserver.MembershipRequest) error 
 	if err != nil {
 		return err
 	}
+	if pdu, err = a.rooms.Recommended(ctx, pdu); err != nil {
+		return err
+	}
 	stripped, err := a.rooms.UnstrippedState(ctx, r.RoomID, r.Sender)
 	if err != nil {
 		return err

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/matrix-org/gomatrixserverlib"
+
 	"hearth/federationapi/client"
 	"hearth/internal/certificate"
 	"hearth/internal/httpapi"
@@ -34,6 +36,8 @@ type hearth struct {
 	api    *API
 	key    ed25519.PrivateKey
 	close  func()
+	// policy, unless nil, answers as a policy server.
+	policy http.HandlerFunc
 }
 
 // newHearths starts servers that trust each other's certificates; change, if not
@@ -79,7 +83,10 @@ func newHearth(t testing.TB, l net.Listener, store *certificate.Store, pool *x50
 	h := &hearth{t: t, name: l.Addr().String(), db: testenv.Open(t)}
 	_, h.key, _ = ed25519.GenerateKey(nil) // never fails with the system's randomness
 	h.rooms = roomserver.New(roomserver.Options{DB: h.db, ServerName: h.name, KeyID: "ed25519:a", PrivateKey: h.key, CacheBytes: 16 << 20,
-		Profile: h.db.ProfileNames})
+		Profile: h.db.ProfileNames,
+		AskPolicyServer: func(ctx context.Context, p *roomserver.PolicyServer, pdu gomatrixserverlib.PDU) (gomatrixserverlib.PDU, error) {
+			return h.api.AskPolicyServer(ctx, p, pdu)
+		}})
 	co := client.Options{DB: h.db, ServerName: h.name, KeyID: "ed25519:a", PrivateKey: h.key, RootCAs: pool, AllowPrivateRanges: true}
 	o := Options{DB: h.db, Rooms: h.rooms, Version: "test"}
 	change(&co, &o)
@@ -95,7 +102,14 @@ func newHearth(t testing.TB, l net.Listener, store *certificate.Store, pool *x50
 		h.api.signed("PUT", "/echo/{word}", func(r *http.Request, origin string, body json.RawMessage) (any, error) {
 			return object{"origin": origin, "word": httpapi.Var(r, "word"), "query": r.URL.RawQuery, "body": body}, nil
 		})})
-	serving := &http.Server{Handler: server, TLSConfig: &tls.Config{GetCertificate: store.Get}}
+	handler := func(w http.ResponseWriter, r *http.Request) {
+		if h.policy != nil && r.URL.Path == "/_matrix/policy/v1/sign" {
+			h.policy(w, r)
+			return
+		}
+		server.ServeHTTP(w, r)
+	}
+	serving := &http.Server{Handler: http.HandlerFunc(handler), TLSConfig: &tls.Config{GetCertificate: store.Get}}
 	go serving.ServeTLS(l, "", "")
 	h.close = func() { h.client.Close(); serving.Close() }
 	t.Cleanup(h.close)

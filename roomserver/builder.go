@@ -22,6 +22,8 @@ type builder struct {
 	head   head
 	change storage.RoomChange
 	pdus   map[int64]pduRef
+	// built: the change has events that were built here.
+	built bool
 	// summaryChanged asks for a new directory entry.
 	summaryChanged bool
 }
@@ -59,6 +61,7 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 	if n.Type == "m.room.create" && b.head.state.Len() > 0 {
 		return nil, httpapi.InvalidParam("The room has been created already")
 	}
+	b.built = true
 	if b.isPlain(&n) {
 		return b.addPlain(n)
 	}

@@ -46,6 +46,10 @@ func (s *Server) tryChange(ctx context.Context, roomID string, build func(b *bui
 	ticket, err := rm.append(ctx, s, slot, build)
 	if err != nil || ticket == nil {
 		slot.Release()
+		var ask *askFirstError
+		if errors.As(err, &ask) && ask.events != nil {
+			return s.sendAsked(ctx, rm, ask)
+		}
 		return err
 	}
 	return s.await(rm, ticket)
@@ -66,6 +70,9 @@ func (rm *room) append(ctx context.Context, s *Server, slot storage.Slot, build 
 	}
 	if len(b.change.Events) == 0 {
 		return nil, nil
+	}
+	if err := b.askFirst(); err != nil {
+		return nil, err
 	}
 	change := b.finish()
 	rm.head = b.head

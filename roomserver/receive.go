@@ -65,6 +65,11 @@ type reception struct {
 	told []string
 	// passOn is whether this server has to send it to others.
 	passOn bool
+	// own, unless nil, is the event as it was built here, successor the room's if it ends it.
+	own       *storage.Event
+	successor int64
+	// unwanted, unless nil, is why the room's policy server doesn't recommend the event.
+	unwanted error
 }
 
 func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how reception) error {
@@ -74,11 +79,21 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how rec
 	roomID := pdu.RoomID().String()
 	for range maxAttempts {
 		var refused *RefusedError
+		var ask *askFirstError
 		err := s.change(ctx, roomID, func(b *builder) (err error) {
 			refused, err = b.receive(pdu, how)
 			return err
 		})
 		switch {
+		case errors.As(err, &ask):
+			signed, err := s.o.AskPolicyServer(ctx, ask.server, pdu)
+			if err != nil && how.own != nil || ctx.Err() != nil {
+				return err
+			}
+			if how.unwanted = err; err == nil {
+				pdu = signed
+			}
+			continue
 		case errors.Is(err, errStale):
 			if rm := s.live.peek(roomID); rm != nil {
 				s.live.drop(rm)
@@ -122,6 +137,10 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 		return nil, err
 	}
 	e := fromPDU(pdu)
+	if how.own != nil {
+		e.TxnKey, e.TxnID, e.TxnDevice = how.own.TxnKey, how.own.TxnID, how.own.TxnDevice
+		b.change.SuccessorNID = how.successor
+	}
 	if stored := known[e.ID]; stored != nil {
 		if stored.Flags&(storage.Outlier|storage.Rejected|storage.SoftFailed) == 0 {
 			return nil, nil
@@ -136,8 +155,14 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 		return nil, err
 	}
 	refused, err := b.judge(pdu, known, at.state)
+	if err == nil && refused == nil {
+		refused, err = b.unwanted(pdu, how)
+	}
 	if err != nil {
 		return nil, err
+	}
+	if refused != nil && how.own != nil {
+		return refused, nil
 	}
 	if refused != nil {
 		return refused, b.appendRefused(e, at, refused.Flags)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"sync/atomic"
 
+	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
 
@@ -36,7 +37,10 @@ type Options struct {
 	// Verdicts, if set, returns what an event means to those who have joined its room and
 	// whose push rules aren't the default ones. It is called while the room is locked.
 	Verdicts func(Occasion) []Verdict
-	Logger   *slog.Logger
+	// AskPolicyServer, if set, has a room's policy server sign an event. It is called while
+	// nothing is locked; errors are *httpapi.Error.
+	AskPolicyServer func(context.Context, *PolicyServer, gomatrixserverlib.PDU) (gomatrixserverlib.PDU, error)
+	Logger          *slog.Logger
 }
 
 // Server is the room server. All methods are safe for concurrent use.

@@ -101,7 +101,7 @@ func federationServer(s *server) *http.Server {
 // federationOnly leaves of a handler what other servers use.
 func federationOnly(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, prefix := range []string{"/_matrix/federation/", "/_matrix/key/", "/.well-known/matrix/"} {
+		for _, prefix := range []string{"/_matrix/federation/", "/_matrix/key/", "/_matrix/policy/", "/.well-known/matrix/"} {
 			if strings.HasPrefix(r.URL.Path, prefix) {
 				h.ServeHTTP(w, r)
 				return

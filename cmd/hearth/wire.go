@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"hearth/clientapi"
@@ -79,12 +80,15 @@ func newServer(ctx context.Context, cfg *config.Config, log *slog.Logger) (_ *se
 	if s.pushRules, err = push.NewBook(ctx, db, log); err != nil {
 		return nil, err
 	}
-	rooms := roomserver.New(roomserver.Options{
+	o := roomserver.Options{
 		DB: db, ServerName: cfg.ServerName, KeyID: key.ID, PrivateKey: key.Private,
 		DefaultRoomVersion: cfg.DefaultRoom, ForgetOnLeave: cfg.Rooms.ForgetOnLeave, CacheBytes: int64(cfg.Cache.Budget) / 2,
 		Profile: db.ProfileNames, Verdicts: s.pushRules.Verdicts, Logger: log,
-	})
-	return s, s.addAPIs(ctx, cfg, db, rooms, hasher, key)
+	}
+	if cfg.Federation.Enabled {
+		o.AskPolicyServer = s.askPolicyServer
+	}
+	return s, s.addAPIs(ctx, cfg, db, roomserver.New(o), hasher, key)
 }
 
 // addAPIs puts the APIs on top of the room server.
@@ -156,15 +160,15 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 		DB:       db, Rooms: rooms, ServerName: cfg.ServerName, CacheBytes: int64(cfg.Cache.Budget) / 2,
 		PresenceEnabled: cfg.Presence.Enabled, PosKey: posKey[:], Logger: s.log,
 	})
-	if err := client.ResumeDeactivations(ctx); err != nil {
-		return err
-	}
 	api := httpapi.NewServer(httpapi.Options{Authenticate: client.Authenticate, Seen: client.Seen, RateLimits: limits, Logger: s.log})
 	client.Register(api)
 	s.sync.Register(api)
 	media.Register(api)
 	s.handler = api
 	if err := s.addFederation(ctx, cfg, db, rooms, asker, identities, media, api, others); err != nil {
+		return err
+	}
+	if err := client.ResumeDeactivations(ctx); err != nil {
 		return err
 	}
 	later.Start()
@@ -178,6 +182,11 @@ func (s *server) onTyping(ctx context.Context, roomID, userID string, typing boo
 	if s.federation != nil {
 		s.federation.Typing(ctx, roomID, userID, typing)
 	}
+}
+
+// askPolicyServer asks by way of the federation, which is there before anybody can send.
+func (s *server) askPolicyServer(ctx context.Context, p *roomserver.PolicyServer, pdu gomatrixserverlib.PDU) (gomatrixserverlib.PDU, error) {
+	return s.federation.AskPolicyServer(ctx, p, pdu)
 }
 
 // endLongPolls answers the clients that wait for news.
