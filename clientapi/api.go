@@ -72,6 +72,9 @@ type Options struct {
 	Delayed *delayed.Scheduler
 	// LiveKit are the URLs of services that give clients access to a LiveKit server.
 	LiveKit []string
+	// OAuthKey, unless nil, turns the OAuth 2.0 API on, which needs PublicBaseURL. It
+	// authenticates the ids of clients.
+	OAuthKey []byte
 	// Identity asks identity servers; nil trusts none.
 	Identity *identity.Client
 	// Federation reaches other servers; nil without federation.
@@ -91,6 +94,7 @@ type API struct {
 	sessions   *sessions
 	sightings  *sightings
 	auth       *interactiveAuth
+	oauth      *oauth
 	nonces     *nonces
 	walks      hierarchyWalks
 	guests     *guests
@@ -113,6 +117,7 @@ func New(o Options) *API {
 		sessions:  newSessions(o.DB),
 		sightings: newSightings(o.DB, o.Logger),
 		auth:      newInteractiveAuth(),
+		oauth:     newOAuth(o.OAuthKey),
 		nonces:    newNonces(),
 		walks:     newHierarchyWalks(),
 	}
@@ -155,13 +160,13 @@ func (a *API) Register(s *httpapi.Server) {
 // sessionRoutes are those of accounts, sessions and what belongs to a user.
 func (a *API) sessionRoutes() []httpapi.Route {
 	return slices.Concat(a.loginRoutes(), a.registerRoutes(), a.deviceRoutes(), a.accountRoutes(),
-		a.capabilitiesRoutes(), a.profileRoutes(), a.filterRoutes(), a.pushRuleRoutes(), a.pusherRoutes(), a.thirdPartyRoutes(), a.emailRoutes(), a.threepidRoutes())
+		a.capabilitiesRoutes(), a.profileRoutes(), a.filterRoutes(), a.pushRuleRoutes(), a.pusherRoutes(), a.thirdPartyRoutes(), a.emailRoutes(), a.threepidRoutes(), a.fallbackRoutes())
 }
 
 // registerAccounts adds the routes of accounts that aren't below v3.
 func (a *API) registerAccounts(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/client/v1"}, slices.Concat(a.adminRoutes(), a.loginTokenRoutes(), a.registrationTokenRoutes(), a.appserviceRoutes()))
-	s.Register([]string{""}, slices.Concat(a.openIDRoutes(), a.confirmRoutes()))
+	s.Register([]string{""}, slices.Concat(a.openIDRoutes(), a.confirmRoutes(), a.authMetadataRoutes(), a.oauthRoutes()))
 }
 
 // ResumeDeactivations finishes the deactivations that a crash interrupted.

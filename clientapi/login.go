@@ -40,6 +40,8 @@ type newSession struct {
 	DeviceID    string `json:"device_id"`
 	DisplayName string `json:"initial_device_display_name"`
 	Refreshable bool   `json:"refresh_token"`
+	// oauthClient is the id of the client that asked for it by OAuth 2.0.
+	oauthClient string
 }
 
 func (n *newSession) check() error {
@@ -57,6 +59,10 @@ func (a *API) createSession(ctx context.Context, n newSession) (*sessionAnswer, 
 	}
 	answer, token := a.issue(n.Refreshable)
 	answer.UserID, answer.DeviceID = n.UserID, n.DeviceID
+	if n.oauthClient != "" {
+		client := hashToken(n.oauthClient)
+		token.OAuthClient = &client
+	}
 	gone, err := a.db.CreateSession(ctx, n.UserID, n.DeviceID, n.DisplayName, token)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, userDeactivated()

@@ -62,14 +62,24 @@ func (a *API) registrationDemand() demand {
 // https://spec.matrix.org/v1.19/client-server-api/#terms-of-service-at-registration
 func (t *Terms) policies() map[string]any {
 	all := map[string]any{}
-	for _, p := range [][3]string{
-		{"terms_of_service", "Terms of Service", t.ServiceURL}, {"privacy_policy", "Privacy Policy", t.PrivacyURL},
-	} {
-		if p[2] != "" {
-			all[p[0]] = map[string]any{"version": t.Version, t.Language: map[string]string{"name": p[1], "url": p[2]}}
-		}
+	for _, d := range t.documents() {
+		all[d.id] = map[string]any{"version": t.Version, t.Language: map[string]string{"name": d.Name, "url": d.URL}}
 	}
 	return all
+}
+
+// termsDocument is one of the documents.
+type termsDocument struct{ id, Name, URL string }
+
+func (t *Terms) documents() (list []termsDocument) {
+	for _, d := range []termsDocument{
+		{"terms_of_service", "Terms of Service", t.ServiceURL}, {"privacy_policy", "Privacy Policy", t.PrivacyURL},
+	} {
+		if d.URL != "" {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 // tryRegistrationToken is the stage m.login.registration_token. The token is used up

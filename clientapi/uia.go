@@ -53,6 +53,8 @@ type authSession struct {
 	operation [32]byte
 	requester string
 	completed []string
+	// flows are those of which one must be completed.
+	flows [][]string
 	// ended is set when the operation may go ahead, which it may once.
 	ended bool
 	proof
@@ -211,6 +213,7 @@ func (ia *interactiveAuth) challenge(s *authSession, d demand, refused *httpapi.
 	if s.ended { // by another request: its proofs are used up
 		s = &authSession{id: rand.Text(), operation: d.operation, requester: d.requester}
 	}
+	s.flows = d.flows
 	ia.sessions.Add(s.id, s)
 	flows := make([]any, len(d.flows))
 	for i, stages := range d.flows {

@@ -21,8 +21,9 @@ import (
 
 func (a *API) thirdPartyRoutes() []httpapi.Route {
 	return []httpapi.Route{
-		// An identity server is none of those whose signatures are known.
-		{Method: "PUT", Path: "/3pid/onbind", Auth: httpapi.AuthNone, Rate: httpapi.RateExpensive, Handle: a.putOnBind},
+		// An identity server is none of those whose signatures are known. Each request may make
+		// this server ask many others, so there may be few.
+		{Method: "PUT", Path: "/3pid/onbind", Auth: httpapi.AuthNone, Rate: httpapi.RateLogin, Handle: a.putOnBind},
 		a.signed("PUT", "/exchange_third_party_invite/{roomId}", a.putExchange),
 	}
 }

@@ -30,13 +30,15 @@ type NewToken struct {
 	Refresh *TokenHash
 	// Lifetime is that of the access token; 0 is for ever.
 	Lifetime time.Duration
+	// OAuthClient, unless nil, is the hash of the id of the client that has it by OAuth 2.0.
+	OAuthClient *TokenHash
 }
 
-func (n NewToken) refreshHash() any {
-	if n.Refresh == nil {
+func (h *TokenHash) orNull() any {
+	if h == nil {
 		return nil
 	}
-	return n.Refresh[:]
+	return h[:]
 }
 
 func (n NewToken) expiresAt() any {
@@ -60,8 +62,9 @@ func (db *DB) CreateSession(ctx context.Context, userID, deviceID, displayName s
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
-			INSERT INTO devices (user_id, device_id, display_name) VALUES ($1, $2, $3)
-			ON CONFLICT (user_id, device_id) DO UPDATE SET display_name = devices.display_name`, userID, deviceID, displayName)
+			INSERT INTO devices (user_id, device_id, display_name, oauth_client) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (user_id, device_id) DO UPDATE SET oauth_client = excluded.oauth_client`,
+			userID, deviceID, displayName, token.OAuthClient.orNull())
 		if err != nil {
 			return fmt.Errorf("creating a device: %w", err)
 		}
@@ -79,7 +82,7 @@ func insertToken(ctx context.Context, tx *sql.Tx, userID, deviceID string, t New
 	_, err := tx.ExecContext(ctx, `
 		INSERT INTO tokens (user_id, device_id, access_hash, refresh_hash, expires_at, replaces_id)
 		VALUES ($1, $2, $3, $4, $5, nullif($6::bigint, 0))`,
-		userID, deviceID, t.Access[:], t.refreshHash(), t.expiresAt(), replaces)
+		userID, deviceID, t.Access[:], t.Refresh.orNull(), t.expiresAt(), replaces)
 	if err != nil {
 		return fmt.Errorf("storing a token: %w", err)
 	}
@@ -133,11 +136,14 @@ func retireReplaced(ctx context.Context, tx *sql.Tx, id, replaces int64) ([]Toke
 // the same device. The old tokens stay valid until the new ones are used;
 // successors made earlier and never used are deleted. It returns the tokens that
 // are no longer valid, or ErrNotFound for a refresh token that is unknown or was
-// used up.
+// used up, or is another OAuth client's.
 func (db *DB) RefreshToken(ctx context.Context, refresh TokenHash, token NewToken) (gone []TokenHash, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) error {
 		old, err := lockRefreshed(ctx, tx, refresh)
 		if err != nil {
+			return err
+		}
+		if err := old.isOf(ctx, tx, token.OAuthClient); err != nil {
 			return err
 		}
 		if old.ReplacesID != 0 {
@@ -177,6 +183,26 @@ func lockRefreshed(ctx context.Context, tx *sql.Tx, refresh TokenHash) (*Token, 
 		return nil, ErrLocked
 	}
 	return &t, nil
+}
+
+// isOf returns ErrNotFound unless the token's device logged in by the OAuth client. Without a
+// client, whoever has the token may use it.
+func (t *Token) isOf(ctx context.Context, tx *sql.Tx, client *TokenHash) error {
+	if client == nil {
+		return nil
+	}
+	var one int
+	err := tx.QueryRowContext(ctx, `
+		SELECT 1 FROM devices WHERE user_id = $1 AND device_id = $2 AND oauth_client = $3`, t.UserID, t.DeviceID, client[:]).Scan(&one)
+	return notFound("reading the client of a device", err)
+}
+
+// DeviceOfToken returns the device that an access token or a refresh token belongs to, or
+// ErrNotFound.
+func (db *DB) DeviceOfToken(ctx context.Context, hash TokenHash) (userID, deviceID string, err error) {
+	err = db.scanRow(ctx, `SELECT user_id, device_id FROM tokens WHERE access_hash = $1 OR refresh_hash = $1 LIMIT 1`,
+		[]any{hash[:]}, &userID, &deviceID)
+	return userID, deviceID, notFound("reading the device of a token", err)
 }
 
 // ErrLocked is the result of refreshing a token of a locked account.

@@ -124,8 +124,8 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 		return err
 	}
 	client := clientapi.New(clientapi.Options{
-		Identity: identities,
-		Delayed:  later, LiveKit: cfg.RTC.LiveKitServiceURLs,
+		Identity: identities, OAuthKey: oauthKey(cfg, key),
+		Delayed: later, LiveKit: cfg.RTC.LiveKitServiceURLs,
 		Search: index,
 		People: people, PresenceEnabled: cfg.Presence.Enabled,
 		Mailer: mailer, EmailRequired: cfg.Registration.RequireEmail, ClientURLs: cfg.ClientURLs,
@@ -254,6 +254,15 @@ func turn(cfg *config.Config) *clientapi.TURN {
 	}
 	return &clientapi.TURN{URIs: t.URIs, SharedSecret: t.SharedSecret, Username: t.Username, Password: t.Password,
 		Lifetime: time.Duration(t.Lifetime)}
+}
+
+// oauthKey is nil without the OAuth 2.0 API.
+func oauthKey(cfg *config.Config, key signingkey.Key) []byte {
+	if !cfg.OAuth.Enabled {
+		return nil
+	}
+	sum := sha256.Sum256(append([]byte("OAuth clients "), key.Private.Seed()...))
+	return sum[:]
 }
 
 // metricsHandler serves what operators and profilers ask for.

@@ -24,6 +24,9 @@ func (l *loader) accounts(c *Config) {
 		l.problem("registration.terms.version", "the version and the language must be set")
 	}
 	l.email(c)
+	if c.OAuth.Enabled && c.PublicBaseURL == "" {
+		l.problem("public_base_url", "must be set for oauth.enabled: clients lead people there")
+	}
 	for _, name := range c.Identity.Allowed {
 		if !serverName.MatchString(strings.TrimPrefix(name, "*.")) {
 			l.problem("identity_servers.allowed", "%q is no server name", name)

@@ -25,6 +25,7 @@ type Config struct {
 	Presence      Presence        `doc:"Who is there."`
 	Email         Email           `doc:"Mail to people: to confirm addresses and to set forgotten passwords. It needs\npublic_base_url."`
 	ClientURLs    List            `yaml:"client_urls" doc:"The web clients of this server's people, such as https://app.element.io: links in mails\nmay lead on to them without a question."`
+	OAuth         OAuth           `yaml:"oauth" doc:"Logging in on a page of this server, as Element does where it finds the OAuth 2.0 API."`
 	Identity      IdentityServers `yaml:"identity_servers" doc:"Servers by which people publish e-mail addresses and telephone numbers, so that others\nfind and invite them by these."`
 	TURN          TURN            `yaml:"turn" doc:"Servers that relay calls between people who can't reach each other."`
 	Media         Media           `doc:"Files that people share."`
@@ -71,6 +72,11 @@ type Email struct {
 	Username   string `doc:"The name to log in with. Empty: without."`
 	Password   string `doc:"Its password."`
 	From       string `doc:"The sender, such as Example <matrix@example.org>."`
+}
+
+// OAuth says whether clients can log in by OAuth 2.0.
+type OAuth struct {
+	Enabled bool `doc:"Whether there is the OAuth 2.0 API. It needs public_base_url, from where\n/_hearth/oauth/ must be passed on too. Accounts can't be managed by it yet: what clients\nask a password for they ask for themselves."`
 }
 
 // IdentityServers says which servers publish addresses.
