@@ -80,10 +80,10 @@ func (rm *room) append(ctx context.Context, s *Server, slot storage.Slot, build 
 		rm.keepPDU(nid, ref)
 	}
 	ticket := slot.Append(change)
-	rm.last = ticket
+	rm.last = ticket.Outcome
 	for _, e := range b.change.Events {
 		if e.TxnID != "" {
-			rm.txns.add(e.TxnKey, &txn{eventID: e.ID, ticket: ticket})
+			rm.txns.add(e.TxnKey, &txn{eventID: e.ID, outcome: ticket.Outcome})
 		}
 	}
 	return ticket, nil

@@ -31,7 +31,7 @@ type room struct {
 	// rules are what authorises plain events, nil before the first.
 	rules *rules
 	// last is the newest change that was queued.
-	last *storage.Ticket
+	last *storage.Outcome
 	// txns are the recent transaction keys and what they made.
 	txns recentTxns
 }
@@ -150,11 +150,11 @@ type recentTxns struct {
 // txn is a transaction that was built; done closes when its fate is known.
 type txn struct {
 	eventID string
-	ticket  *storage.Ticket
+	outcome *storage.Outcome
 }
 
 // maxRecentTxns bounds recentTxns per room.
-const maxRecentTxns = 256
+const maxRecentTxns = 64
 
 func (r *recentTxns) add(key [16]byte, t *txn) {
 	if r.ids == nil {

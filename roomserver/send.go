@@ -102,7 +102,7 @@ func (s *Server) sendError(err error, roomID string, eventID *string) error {
 // awaitTxn answers a repeated request with the first one's event, once that is
 // stored.
 func (s *Server) awaitTxn(ctx context.Context, t *txn) (string, error) {
-	if err := t.ticket.Wait(ctx); err != nil {
+	if err := t.outcome.Wait(ctx); err != nil {
 		return "", httpapi.Unavailable(time.Second, "The first request with this transaction id failed; try again")
 	}
 	return t.eventID, nil

@@ -103,7 +103,7 @@ func (sl Slot) Release() { <-sl.s.slots }
 // Append queues the change without waiting. The order of calls is the order in
 // the stream.
 func (sl Slot) Append(c *Change) *Ticket {
-	t := &Ticket{change: c, done: make(chan struct{})}
+	t := &Ticket{change: c, Outcome: &Outcome{done: make(chan struct{})}}
 	sl.s.mu.RLock()
 	defer sl.s.mu.RUnlock()
 	if sl.s.closed {
@@ -127,13 +127,19 @@ func (s *Stream) Append(ctx context.Context, c *Change) error {
 // Ticket stands for an appended change.
 type Ticket struct {
 	change *Change
-	done   chan struct{}
-	err    error
+	*Outcome
 }
 
-func (t *Ticket) finish(err error) {
-	t.err = err
-	close(t.done)
+// Outcome is what becomes of a change. Who keeps it doesn't keep the change, nor what that
+// was made of.
+type Outcome struct {
+	done chan struct{}
+	err  error
+}
+
+func (o *Outcome) finish(err error) {
+	o.err = err
+	close(o.done)
 }
 
 // Change is what was appended; after Wait has returned nil its positions are
@@ -143,10 +149,10 @@ func (t *Ticket) Change() *Change { return t.change }
 // Wait returns once the change is committed and every follower has seen it, or
 // with the reason why it wasn't written: ErrOvertaken, *DuplicateTxnError, or
 // the database's error. When ctx ends first the change may still be written.
-func (t *Ticket) Wait(ctx context.Context) error {
+func (o *Outcome) Wait(ctx context.Context) error {
 	select {
-	case <-t.done:
-		return t.err
+	case <-o.done:
+		return o.err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
