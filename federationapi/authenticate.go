@@ -9,13 +9,17 @@ import (
 	"hearth/internal/httpapi"
 )
 
+// maxBodyDepth bounds how deeply bodies nest. It is more than what stands in them may: one
+// event that somebody wrote mustn't have all that comes with it be refused.
+const maxBodyDepth = 5000
+
 // authenticate finds which server a request comes from, and makes sure that it does
 // and may. It reads the body, which must be a JSON object or empty.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#request-authentication
 func (a *API) authenticate(r *http.Request) (origin string, body json.RawMessage, err error) {
 	if r.ContentLength != 0 {
-		if body, err = httpapi.ReadOptionalJSON(r); err != nil {
+		if body, err = httpapi.ReadNestedJSON(r, maxBodyDepth); err != nil {
 			return "", nil, err
 		}
 	}

@@ -40,7 +40,7 @@ type receivedEDU struct {
 func (a *API) takeEDUs(ctx context.Context, origin string, list []json.RawMessage, encryption bool) error {
 	for _, text := range list {
 		var e receivedEDU
-		if err := json.Unmarshal(text, &e); err != nil {
+		if err := json.Unmarshal(text, &e); err != nil || httpapi.Depth(text) > httpapi.MaxDepth {
 			continue
 		}
 		take := a.eduHandler(e.Type, encryption)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 
@@ -23,7 +24,8 @@ type handedOver struct {
 // checkHandedOver checks a room's state and what authorises it, and whether these let the
 // join in. Events whose signatures or authority are no good are left out.
 func (a *API) checkHandedOver(ctx context.Context, v gomatrixserverlib.RoomVersion, room *handedOver, join gomatrixserverlib.PDU) (state, chain []gomatrixserverlib.PDU, err error) {
-	state, chain = room.State.UntrustedEvents(v), room.Auth.UntrustedEvents(v)
+	state = gomatrixserverlib.EventJSONs(wellFormedOf(room.State)).UntrustedEvents(v)
+	chain = gomatrixserverlib.EventJSONs(wellFormedOf(room.Auth)).UntrustedEvents(v)
 	if err := onePerKey(state); err != nil {
 		return nil, nil, err
 	}
@@ -36,26 +38,23 @@ func (a *API) checkHandedOver(ctx context.Context, v gomatrixserverlib.RoomVersi
 		}
 		verified[i] = a.verifyEvent(ctx, all[i])
 	})
-	known := make(map[string]gomatrixserverlib.PDU, len(all))
 	bad := map[string]bool{}
+	authentic := []gomatrixserverlib.PDU{join}
 	for i, pdu := range all {
-		if verified[i] != nil {
-			a.log.Info("an event of a room that was handed over isn't good", "event", pdu.EventID(), "err", verified[i])
-			bad[pdu.EventID()] = true
-			continue
-		}
-		known[pdu.EventID()] = pdu
-	}
-	for _, pdu := range all {
-		if err := authorisedByNamed(pdu, known); err != nil && !bad[pdu.EventID()] {
-			a.log.Info("an event of a room that was handed over isn't allowed", "event", pdu.EventID(), "err", err)
-			bad[pdu.EventID()] = true
+		if bad[pdu.EventID()] = verified[i] != nil; verified[i] == nil {
+			authentic = append(authentic, pdu)
 		}
 	}
-	isBad := func(pdu gomatrixserverlib.PDU) bool { return bad[pdu.EventID()] }
+	maps.Copy(bad, roomserver.Unauthorised(authentic))
+	isBad := func(pdu gomatrixserverlib.PDU) bool {
+		if bad[pdu.EventID()] {
+			a.log.Info("an event of a room that was handed over isn't good", "event", pdu.EventID())
+		}
+		return bad[pdu.EventID()]
+	}
 	state, chain = slices.DeleteFunc(state, isBad), slices.DeleteFunc(chain, isBad)
-	if err := authorisedByNamed(join, known); err != nil {
-		return nil, nil, fmt.Errorf("the join isn't allowed by what it names: %w", err)
+	if isBad(join) {
+		return nil, nil, errors.New("the join isn't allowed by what it names")
 	}
 	if err := roomserver.Authorise(join, state); err != nil {
 		return nil, nil, fmt.Errorf("the join isn't allowed by the room's state: %w", err)
@@ -78,16 +77,4 @@ func onePerKey(state []gomatrixserverlib.PDU) error {
 		seen[k] = true
 	}
 	return nil
-}
-
-// authorisedByNamed applies the rules by those events that are named as the authority, as
-// far as they are known.
-func authorisedByNamed(pdu gomatrixserverlib.PDU, known map[string]gomatrixserverlib.PDU) error {
-	var by []gomatrixserverlib.PDU
-	for _, id := range pdu.AuthEventIDs() {
-		if named := known[id]; named != nil {
-			by = append(by, named)
-		}
-	}
-	return roomserver.Authorise(pdu, by)
 }

@@ -138,14 +138,22 @@ func (a *API) waitForJoin(ctx context.Context, roomID string) bool {
 }
 
 // parseEvent parses an event of a room of a version.
-func parseEvent(v gomatrixserverlib.RoomVersion, text json.RawMessage) (gomatrixserverlib.PDU, error) {
+func parseEvent(v gomatrixserverlib.RoomVersion, text json.RawMessage) (pdu gomatrixserverlib.PDU, err error) {
 	version, err := gomatrixserverlib.GetRoomVersion(v)
 	if err != nil || !version.Stable() {
 		e := httpapi.New(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", "Room version %q isn't supported", v)
 		e.Extra = map[string]any{"room_version": v}
 		return nil, e
 	}
-	pdu, err := version.NewEventFromUntrustedJSON(text)
+	if err := wellFormed(text); err != nil {
+		return nil, err
+	}
+	defer func() { // the library panics over what it can't redact
+		if cause := recover(); cause != nil {
+			pdu, err = nil, httpapi.BadJSON("The event isn't valid: %v", cause)
+		}
+	}()
+	pdu, err = version.NewEventFromUntrustedJSON(text)
 	var long gomatrixserverlib.EventValidationError
 	if errors.As(err, &long) && long.Persistable {
 		err = nil // 255 characters, not bytes, were the limit in the first room versions
@@ -153,6 +161,7 @@ func parseEvent(v gomatrixserverlib.RoomVersion, text json.RawMessage) (gomatrix
 	if err != nil {
 		return nil, httpapi.BadJSON("The event isn't valid: %v", err)
 	}
+	pdu.EventID() // is made of its redacted form, once for all
 	return pdu, nil
 }
 

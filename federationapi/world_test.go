@@ -7,10 +7,13 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +41,8 @@ type hearth struct {
 	close  func()
 	// policy, unless nil, answers as a policy server.
 	policy http.HandlerFunc
+	// front, if set, is asked instead of the server, which it is given.
+	front atomic.Pointer[func(http.ResponseWriter, *http.Request, http.Handler)]
 }
 
 // newHearths starts servers that trust each other's certificates; change, if not
@@ -102,14 +107,18 @@ func newHearth(t testing.TB, l net.Listener, store *certificate.Store, pool *x50
 		h.api.signed("PUT", "/echo/{word}", func(r *http.Request, origin string, body json.RawMessage) (any, error) {
 			return object{"origin": origin, "word": httpapi.Var(r, "word"), "query": r.URL.RawQuery, "body": body}, nil
 		})})
-	handler := func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if front := h.front.Load(); front != nil {
+			(*front)(w, r, server)
+			return
+		}
 		if h.policy != nil && r.URL.Path == "/_matrix/policy/v1/sign" {
 			h.policy(w, r)
 			return
 		}
 		server.ServeHTTP(w, r)
-	}
-	serving := &http.Server{Handler: http.HandlerFunc(handler), TLSConfig: &tls.Config{GetCertificate: store.Get}}
+	})
+	serving := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{GetCertificate: store.Get}}
 	go serving.ServeTLS(l, "", "")
 	h.close = func() { h.client.Close(); serving.Close() }
 	t.Cleanup(h.close)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
@@ -67,7 +68,7 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 	}
 	proto := &gomatrixserverlib.ProtoEvent{
 		SenderID: n.Sender, RoomID: b.head.row.ID, Type: n.Type, StateKey: n.StateKey,
-		PrevEvents: b.newest(), Depth: b.head.row.Depth + 1,
+		PrevEvents: b.newest(), Depth: nextDepth(b.rm.version, b.head.row.Depth),
 		Content: n.Content, Redacts: n.Redacts, Version: b.rm.version,
 	}
 	auth, err := b.authEvents(proto)
@@ -87,6 +88,21 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 	e := fromPDU(pdu)
 	e.TxnKey, e.TxnID, e.TxnDevice = n.TxnKey, n.TxnID, n.DeviceID
 	return e, b.append(e, pdu)
+}
+
+// nextDepth is the depth of an event that comes after one of a depth. Anybody may have
+// said that a room is as deep as a number goes; there it stays.
+//
+// https://spec.matrix.org/v1.19/rooms/v12/#event-format
+func nextDepth(v gomatrixserverlib.IRoomVersion, depth int64) int64 {
+	deepest := int64(math.MaxInt64)
+	if strictJSON(v) {
+		deepest = 1<<53 - 1
+	}
+	if depth >= deepest {
+		return deepest
+	}
+	return depth + 1
 }
 
 // newest are the room's ends that a new event comes after. Where there are more than an
@@ -174,16 +190,12 @@ func (b *builder) finish() *storage.Change {
 
 // authEvents collects the state that decides whether an event is allowed.
 func (b *builder) authEvents(p *gomatrixserverlib.ProtoEvent) (*gomatrixserverlib.AuthEvents, error) {
-	needed, err := gomatrixserverlib.StateNeededForProtoEvent(p)
-	if err != nil {
-		return nil, notAllowed(err)
-	}
 	auth, err := gomatrixserverlib.NewAuthEvents(nil)
 	if err != nil {
 		return nil, fmt.Errorf("collecting auth events: %w", err)
 	}
-	for _, t := range needed.Tuples() {
-		pdu, err := b.statePDU(storage.StateTuple{Type: t.EventType, StateKey: t.StateKey})
+	for _, t := range authorities(b.rm.version, p.Type, p.SenderID, p.StateKey, p.Content) {
+		pdu, err := b.statePDU(t)
 		if err != nil {
 			return nil, err
 		}

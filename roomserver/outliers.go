@@ -149,3 +149,28 @@ func (b *builder) stateOf(ids []string) (storage.StateMap, error) {
 	}
 	return state.Map(), nil
 }
+
+// Unauthorised are those of a room's events that the rules don't allow by the events that
+// they name as their authority, and those that name such. What isn't among them
+// authorises nothing.
+func Unauthorised(pdus []gomatrixserverlib.PDU) map[string]bool {
+	byID := make(map[string]gomatrixserverlib.PDU, len(pdus))
+	refused := make(map[string]bool)
+	for _, pdu := range pdus {
+		byID[pdu.EventID()] = pdu
+		refused[pdu.EventID()] = true // until it is found to be allowed
+	}
+	for _, pdu := range authoritiesFirst(pdus) {
+		auth, _ := gomatrixserverlib.NewAuthEvents(nil) // never fails
+		allowed := true
+		for _, id := range pdu.AuthEventIDs() {
+			if a := byID[id]; a != nil {
+				allowed = allowed && !refused[id] && auth.AddEvent(a) == nil
+			}
+		}
+		if allowed && authorise(pdu, auth) == nil {
+			delete(refused, pdu.EventID())
+		}
+	}
+	return refused
+}

@@ -137,7 +137,7 @@ func (b *builder) addPlain(n newEvent) (*storage.Event, error) {
 	}
 	p := plainEvent{
 		room: b.head.row.ID, sender: n.Sender, typ: n.Type, content: n.Content, auth: b.plainAuthEvents(n.Sender),
-		prev: b.newest(), depth: b.head.row.Depth + 1, ts: n.TS.UnixMilli(),
+		prev: b.newest(), depth: nextDepth(b.rm.version, b.head.row.Depth), ts: n.TS.UnixMilli(),
 	}
 	e := &storage.Event{
 		RoomID: p.room, Type: p.typ, Sender: p.sender, OriginTS: p.ts, Depth: p.depth,

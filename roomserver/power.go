@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
@@ -114,7 +115,16 @@ func (p PowerLevels) Action(name string) int64 {
 
 // State is the level for sending a state event of the type.
 func (p PowerLevels) State(eventType string) int64 {
-	level := p.content.Get("state_default")
+	return p.typeLevel(eventType, number(p.content.Get("state_default"), 50))
+}
+
+// Event is the level for sending an event of the type that is no state.
+func (p PowerLevels) Event(eventType string) int64 {
+	return p.typeLevel(eventType, number(p.content.Get("events_default"), 0))
+}
+
+func (p PowerLevels) typeLevel(eventType string, fallback int64) int64 {
+	var level gjson.Result
 	p.content.Get("events").ForEach(func(k, v gjson.Result) bool {
 		if k.Str == eventType {
 			level = v
@@ -122,10 +132,6 @@ func (p PowerLevels) State(eventType string) int64 {
 		}
 		return true
 	})
-	fallback := int64(50)
-	if !p.content.Exists() {
-		fallback = 0
-	}
 	return number(level, fallback)
 }
 
@@ -139,7 +145,7 @@ func number(r gjson.Result, fallback int64) int64 {
 	case gjson.Number:
 		return r.Int()
 	case gjson.String:
-		if n, err := strconv.ParseInt(r.Str, 10, 64); err == nil {
+		if n, err := strconv.ParseInt(strings.TrimSpace(r.Str), 10, 64); err == nil {
 			return n
 		}
 	}

@@ -313,10 +313,9 @@ func (b *builder) allowedByAuthEvents(pdu gomatrixserverlib.PDU, known map[strin
 
 // allowedBy applies the rules with a state of the room.
 func (b *builder) allowedBy(pdu gomatrixserverlib.PDU, state storage.StateMap) error {
-	needed := gomatrixserverlib.StateNeededForAuth([]gomatrixserverlib.PDU{pdu})
 	var nids []int64
-	for _, t := range needed.Tuples() {
-		if entry, ok := state.Get(storage.StateTuple{Type: t.EventType, StateKey: t.StateKey}); ok {
+	for _, t := range authoritiesOf(pdu, b.rm.version) {
+		if entry, ok := state.Get(t); ok {
 			nids = append(nids, entry.EventNID)
 		}
 	}
@@ -333,13 +332,8 @@ func (b *builder) allowedBy(pdu gomatrixserverlib.PDU, state storage.StateMap) e
 // https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
 func (b *builder) rightAuthorities(pdu gomatrixserverlib.PDU, list []*storage.Event) error {
 	expected := map[storage.StateTuple]bool{}
-	if pdu.Type() != "m.room.create" {
-		expected[storage.StateTuple{Type: "m.room.create"}] = true // which the library adds where nobody may name it
-		expected[storage.StateTuple{Type: "m.room.power_levels"}] = true
-		expected[storage.StateTuple{Type: "m.room.member", StateKey: string(pdu.SenderID())}] = true
-		for _, t := range gomatrixserverlib.StateNeededForAuth([]gomatrixserverlib.PDU{pdu}).Tuples() {
-			expected[storage.StateTuple{Type: t.EventType, StateKey: t.StateKey}] = true
-		}
+	for _, t := range authoritiesOf(pdu, b.rm.version) {
+		expected[t] = true // that of the room's making too, which the library adds where nobody may name it
 	}
 	for _, e := range list {
 		if !e.IsState() || !expected[storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}] {

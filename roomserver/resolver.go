@@ -26,10 +26,10 @@ type resolver struct {
 	// events are those that were read, by id: the conflicting ones, and all that
 	// authorises them.
 	events map[string]*authEvent
-	levels map[string]*gomatrixserverlib.PowerLevelContent
+	// levels are those that were read, by the id of what holds them, "" for none.
+	levels map[string]PowerLevels
 	// create is the event that made the room, which since version 12 no other names.
-	create   *storage.Event
-	creators map[string]bool
+	create *storage.Event
 	// partial is what was resolved so far, over the state that the checks begin with.
 	partial map[storage.StateTuple]*storage.Event
 }
@@ -43,7 +43,7 @@ type authEvent struct {
 func (b *builder) newResolver(unconflicted storage.StateMap, conflicted []map[int64]bool, events map[int64]*storage.Event) *resolver {
 	r := &resolver{b: b, unconflicted: unconflicted, conflicted: conflicted,
 		fromNothing: b.rm.version.StateResAlgorithm() == gomatrixserverlib.StateResV2_1,
-		events:      make(map[string]*authEvent, len(events)), levels: map[string]*gomatrixserverlib.PowerLevelContent{},
+		events:      make(map[string]*authEvent, len(events)), levels: map[string]PowerLevels{},
 		partial: map[storage.StateTuple]*storage.Event{}}
 	for _, e := range events {
 		r.add(e)
@@ -67,10 +67,7 @@ func (r *resolver) resolve() (storage.StateMap, error) {
 	if err != nil {
 		return nil, err
 	}
-	power, err := r.sortPower(full)
-	if err != nil {
-		return nil, err
-	}
+	power := r.sortPower(full)
 	if err := r.check(power); err != nil {
 		return nil, err
 	}
@@ -100,11 +97,8 @@ func (r *resolver) findCreate() error {
 		return errors.New("the states don't agree on what made the room")
 	}
 	var err error
-	if r.create, err = r.b.s.event(r.b.ctx, entry.EventNID); err != nil {
-		return err
-	}
-	r.creators = creatorsOf(r.create, r.b.rm.version)
-	return nil
+	r.create, err = r.b.s.event(r.b.ctx, entry.EventNID)
+	return err
 }
 
 // readChains reads all that authorises the events that are known.

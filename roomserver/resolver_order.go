@@ -5,30 +5,13 @@ import (
 	"container/heap"
 	"errors"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/matrix-org/gomatrixserverlib"
-	"github.com/matrix-org/gomatrixserverlib/spec"
-	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
 	"hearth/storage"
 )
-
-// creatorPower is the power of who made a room since version 12: more than any other's.
-const creatorPower = math.MaxInt64
-
-// creatorsOf are the users who made the room.
-func creatorsOf(create *storage.Event, v gomatrixserverlib.IRoomVersion) map[string]bool {
-	creators := map[string]bool{create.Sender: true}
-	if v.PrivilegedCreators() {
-		for _, user := range gjson.GetBytes(create.JSON, "content.additional_creators").Array() {
-			creators[user.String()] = true
-		}
-	}
-	return creators
-}
 
 // isPower reports whether the event may take away somebody's ability to do something.
 func isPower(e *storage.Event) bool {
@@ -53,38 +36,32 @@ func (r *resolver) powerLevels(e *authEvent) *authEvent {
 }
 
 // senderPower is the power of an event's sender when they sent it.
-func (r *resolver) senderPower(e *authEvent) (int64, error) {
-	privileged := r.b.rm.version.PrivilegedCreators()
-	if privileged && r.creators[e.Sender] {
-		return creatorPower, nil
+func (r *resolver) senderPower(e *authEvent) int64 {
+	var id string
+	holder := r.powerLevels(e)
+	if holder != nil {
+		id = holder.ID
 	}
-	levels := r.powerLevels(e)
-	if levels == nil {
-		if !privileged && r.creators[e.Sender] {
-			return 100, nil
-		}
-		return 0, nil
-	}
-	content, ok := r.levels[levels.ID]
+	levels, ok := r.levels[id]
 	if !ok {
-		pdu, err := pduOf(r.b.rm.version, levels.Event)
-		if err != nil {
-			return 0, err
-		}
-		parsed, err := gomatrixserverlib.NewPowerLevelContentFromEvent(pdu)
-		if err != nil {
-			return 0, nil // nobody has power by levels that can't be read
-		}
-		content = &parsed
-		r.levels[levels.ID] = content
+		levels = newPowerLevels(r.b.rm.version, func(eventType string) []byte {
+			if eventType == "m.room.create" {
+				return r.create.JSON
+			}
+			if holder == nil {
+				return nil
+			}
+			return holder.JSON
+		})
+		r.levels[id] = levels
 	}
-	return content.UserLevel(spec.SenderID(e.Sender)), nil
+	return levels.Of(e.Sender)
 }
 
 // sortPower returns the power events of the set, with what authorises them in it, in an
 // order in which each comes after what authorises it, and otherwise the more powerful
 // sender's first.
-func (r *resolver) sortPower(full map[string]*authEvent) ([]*authEvent, error) {
+func (r *resolver) sortPower(full map[string]*authEvent) []*authEvent {
 	waits := map[string]int{} // for how many events an event waits
 	then := map[string][]*authEvent{}
 	var visit func(e *authEvent)
@@ -107,16 +84,9 @@ func (r *resolver) sortPower(full map[string]*authEvent) ([]*authEvent, error) {
 		}
 	}
 	var ready byPower
-	push := func(e *authEvent) error {
-		power, err := r.senderPower(e)
-		heap.Push(&ready, ranked{e, power})
-		return err
-	}
 	for id, n := range waits {
 		if n == 0 {
-			if err := push(full[id]); err != nil {
-				return nil, err
-			}
+			heap.Push(&ready, ranked{full[id], r.senderPower(full[id])})
 		}
 	}
 	sorted := make([]*authEvent, 0, len(waits))
@@ -124,15 +94,12 @@ func (r *resolver) sortPower(full map[string]*authEvent) ([]*authEvent, error) {
 		e := heap.Pop(&ready).(ranked).authEvent
 		sorted = append(sorted, e)
 		for _, later := range then[e.ID] {
-			if waits[later.ID]--; waits[later.ID] > 0 {
-				continue
-			}
-			if err := push(later); err != nil {
-				return nil, err
+			if waits[later.ID]--; waits[later.ID] == 0 {
+				heap.Push(&ready, ranked{later, r.senderPower(later)})
 			}
 		}
 	}
-	return sorted, nil
+	return sorted
 }
 
 func distinctStrings(list []string) []string {
@@ -263,9 +230,7 @@ func (r *resolver) authorising(e *authEvent, pdu gomatrixserverlib.PDU) ([]*stor
 		}
 	}
 	var list []*storage.Event
-	needed := gomatrixserverlib.StateNeededForAuth([]gomatrixserverlib.PDU{pdu})
-	for _, t := range needed.Tuples() {
-		tuple := storage.StateTuple{Type: t.EventType, StateKey: t.StateKey}
+	for _, tuple := range authoritiesOf(pdu, r.b.rm.version) {
 		by, err := r.current(tuple)
 		if err != nil {
 			return nil, err

@@ -26,7 +26,7 @@ func (b *builder) authoriseRestricted(userID string, content map[string]any) err
 		return nil
 	}
 	rules, err := b.stateContent("m.room.join_rules")
-	if err != nil || !b.isRestricted(gjson.GetBytes(rules, "join_rule").Str) {
+	if err != nil || !isRestricted(versionNumber(b.rm.version), gjson.GetBytes(rules, "join_rule").Str) {
 		return err
 	}
 	if current.Membership == "ban" {
@@ -43,10 +43,9 @@ func (b *builder) authoriseRestricted(userID string, content map[string]any) err
 	return nil
 }
 
-// isRestricted reports whether the room's version lets in members of other rooms by a
-// join rule.
-func (b *builder) isRestricted(rule string) bool {
-	version := versionNumber(b.rm.version)
+// isRestricted reports whether a room version lets in members of other rooms by a join
+// rule.
+func isRestricted(version int, rule string) bool {
 	return rule == "restricted" && version >= 8 || rule == "knock_restricted" && version >= 10
 }
 

@@ -42,7 +42,7 @@ func (b *builder) membershipTemplate(r MembershipRequest) (*gomatrixserverlib.Pr
 	}
 	p := &gomatrixserverlib.ProtoEvent{
 		SenderID: r.Sender, RoomID: b.head.row.ID, Type: "m.room.member", StateKey: &r.Target,
-		PrevEvents: b.newest(), Depth: b.head.row.Depth + 1, Content: raw, Version: b.rm.version,
+		PrevEvents: b.newest(), Depth: nextDepth(b.rm.version, b.head.row.Depth), Content: raw, Version: b.rm.version,
 	}
 	auth, err := b.authEvents(p)
 	if err != nil {

@@ -7,11 +7,7 @@ import (
 	"strings"
 
 	"github.com/matrix-org/gomatrixserverlib"
-	"github.com/matrix-org/gomatrixserverlib/spec"
 	"github.com/tidwall/gjson"
-
-	"hearth/internal/httpapi"
-	"hearth/internal/userid"
 )
 
 // Authorise applies the authorisation rules to an event by those that it names as its
@@ -24,58 +20,11 @@ func Authorise(pdu gomatrixserverlib.PDU, by []gomatrixserverlib.PDU) error {
 	return authorise(pdu, auth)
 }
 
-// authorise applies the authorisation rules to an event. Invitations that were made to an
-// address are judged here: the library knows only a part of their rules.
-func authorise(pdu gomatrixserverlib.PDU, auth *gomatrixserverlib.AuthEvents) error {
-	if IsThirdPartyInvite(pdu) {
-		return thirdPartyAllowed(pdu, auth)
-	}
-	if err := gomatrixserverlib.Allowed(pdu, auth, userIDForSender); err != nil {
-		return notAllowed(err)
-	}
-	return nil
-}
-
 // IsThirdPartyInvite reports whether an event is the invitation of a user that takes the
 // place of one to an address.
 func IsThirdPartyInvite(pdu gomatrixserverlib.PDU) bool {
 	return pdu.Type() == "m.room.member" && gjson.GetBytes(pdu.Content(), "membership").Str == "invite" &&
 		gjson.GetBytes(pdu.Content(), "third_party_invite").Exists()
-}
-
-// thirdPartyAllowed applies rule 5.4.1.
-//
-// https://spec.matrix.org/v1.19/rooms/v12/#authorization-rules
-func thirdPartyAllowed(pdu gomatrixserverlib.PDU, auth *gomatrixserverlib.AuthEvents) error {
-	create, err := auth.Create()
-	if err != nil || create == nil || !auth.Valid() || create.RoomID().String() != pdu.RoomID().String() {
-		return httpapi.Forbidden("The event isn't authorised by the room's create event")
-	}
-	sender := string(pdu.SenderID())
-	if gjson.GetBytes(create.Content(), `m\.federate`).Type == gjson.False && userid.Domain(sender) != userid.Domain(string(create.SenderID())) {
-		return httpapi.Forbidden("The room doesn't federate")
-	}
-	target := stateKeyOf(pdu)
-	member, err := gomatrixserverlib.NewMemberContentFromAuthEvents(auth, spec.SenderID(target))
-	if err != nil {
-		return notAllowed(err)
-	}
-	if member.Membership == "ban" {
-		return httpapi.Forbidden("%s is banned", target)
-	}
-	signed := gjson.GetBytes(pdu.Content(), "third_party_invite.signed")
-	token := signed.Get("token")
-	if token.Type != gjson.String || signed.Get("mxid").Str != target || target == "" {
-		return httpapi.Forbidden("The invitation isn't signed for %s", target)
-	}
-	pending, err := auth.ThirdPartyInvite(token.Str)
-	if err != nil || pending == nil || string(pending.SenderID()) != sender {
-		return httpapi.Forbidden("The room has no such invitation of %s", sender)
-	}
-	if len(ThirdPartyKeys(gjson.ParseBytes(pending.Content()), signed)) == 0 {
-		return httpapi.Forbidden("The invitation isn't signed by any of its keys")
-	}
-	return nil
 }
 
 // ThirdPartyKey is a key of an invitation to an address.

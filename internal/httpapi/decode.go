@@ -33,7 +33,7 @@ func DecodeOptionalJSON(r *http.Request, v any) error {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return nil
 	}
-	if err := checkJSON(body); err != nil {
+	if err := checkJSON(body, MaxDepth); err != nil {
 		return err
 	}
 	return Unmarshal(body, v)
@@ -42,11 +42,16 @@ func DecodeOptionalJSON(r *http.Request, v any) error {
 // ReadOptionalJSON returns the request's body, which is nil for an empty one, or one
 // valid JSON object.
 func ReadOptionalJSON(r *http.Request) (json.RawMessage, error) {
+	return ReadNestedJSON(r, MaxDepth)
+}
+
+// ReadNestedJSON is ReadOptionalJSON for a body that nests otherwise than MaxDepth says.
+func ReadNestedJSON(r *http.Request, depth int) (json.RawMessage, error) {
 	body, err := readBody(r)
 	if err != nil || len(bytes.TrimSpace(body)) == 0 {
 		return nil, err
 	}
-	return body, checkJSON(body)
+	return body, checkJSON(body, depth)
 }
 
 // ReadJSON returns the request's body, which is one valid JSON object.
@@ -55,7 +60,7 @@ func ReadJSON(r *http.Request) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkJSON(body); err != nil {
+	if err := checkJSON(body, MaxDepth); err != nil {
 		return nil, err
 	}
 	return body, nil
@@ -111,12 +116,12 @@ func tooLarge(limit int64) *Error {
 }
 
 // checkJSON makes sure that body is one JSON object in UTF-8, not nested deeper
-// than MaxDepth.
-func checkJSON(body []byte) error {
+// than depth.
+func checkJSON(body []byte, depth int) error {
 	if !utf8.Valid(body) {
 		return NotJSON("The body is not valid UTF-8")
 	}
-	if Depth(body) > MaxDepth {
+	if Depth(body) > depth {
 		return BadJSON("The body is nested too deeply")
 	}
 	if !json.Valid(body) {
