@@ -76,9 +76,7 @@ func TestDeviceLists(t *testing.T) {
 	two.device(bob, "LAPTOP")
 	two.keys(bob, "LAPTOP")
 	eventually(t, "that the laptop is known", has("LAPTOP", "PHONE"))
-	if !one.changedSince(before, bob) {
-		t.Error("clients aren't told of the laptop")
-	}
+	eventually(t, "that clients are told of the laptop", func() bool { return one.changedSince(before, bob) })
 	// From now on the list is followed without asking.
 	asked := one.list(bob).CheckedAt
 	two.device(bob, "TABLET")

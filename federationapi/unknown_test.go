@@ -105,7 +105,7 @@ func TestLongNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := strings.Repeat("ö", 200)
-	text, err := json.Marshal(object{"type": "com.example", "state_key": key, "content": object{}, "sender": bob, "room_id": room, "origin_server_ts": 1,
+	text, err := json.Marshal(object{"type": "com.example", "state_key": key, "content": object{}, "sender": bob, "room_id": room, "origin_server_ts": 1, "hashes": object{},
 		"depth": v.Room.Depth + 1, "prev_events": v.Room.ForwardExtremities, "auth_events": []string{
 			two.stateID(room, "m.room.create", ""), two.stateID(room, "m.room.power_levels", ""), two.stateID(room, "m.room.member", bob)}})
 	if err != nil {
