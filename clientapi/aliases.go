@@ -51,8 +51,18 @@ func (a *API) getAlias(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if userid.Domain(name) == a.serverName {
+		others, err := a.otherServers(r, roomID)
+		if err != nil && !errors.Is(err, roomserver.ErrUnknownRoom) {
+			return nil, err
+		}
+		servers = append(servers, others[:min(len(others), maxAliasServers)]...)
+	}
 	return map[string]any{"room_id": roomID, "servers": servers}, nil
 }
+
+// maxAliasServers bounds the servers that are named with a room.
+const maxAliasServers = 100
 
 // putAlias answers PUT /_matrix/client/v3/directory/room/{roomAlias}.
 //

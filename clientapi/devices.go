@@ -89,8 +89,7 @@ func (a *API) putDevice(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err := checkText("display_name", *body.DisplayName, maxDeviceName); err != nil {
 		return nil, err
 	}
-	hasKeys, err := a.db.RenameDevice(r.Context(), u.UserID, deviceID, *body.DisplayName)
-	if err != nil || !hasKeys {
+	if err := a.db.RenameDevice(r.Context(), u.UserID, deviceID, *body.DisplayName); err != nil {
 		return nil, noDevice(err)
 	}
 	return nil, a.deviceListChanged(r.Context(), u.UserID, deviceID)

@@ -57,6 +57,9 @@ func (a *API) getRoomInitialSync(r *http.Request, u *httpapi.Requester) (any, er
 	if err != nil {
 		return nil, err
 	}
+	if _, _, err := a.readableWhole(r, u.UserID); err != nil {
+		return nil, err
+	}
 	h, err := a.history(r, u)
 	if err != nil {
 		return nil, err

@@ -24,7 +24,7 @@ func (a *API) memberRoutes() []httpapi.Route {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers
 func (a *API) getMembers(r *http.Request, u *httpapi.Requester) (any, error) {
-	v, state, err := a.readable(r, u.UserID)
+	v, state, err := a.readableWhole(r, u.UserID)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func (a *API) getMembers(r *http.Request, u *httpapi.Requester) (any, error) {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidjoined_members
 func (a *API) getJoinedMembers(r *http.Request, u *httpapi.Requester) (any, error) {
-	v, err := a.view(r)
+	v, _, err := a.readableWhole(r, u.UserID)
 	if err != nil {
 		return nil, err
 	}

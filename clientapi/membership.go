@@ -160,7 +160,7 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 // enterVia changes the user's own membership here, or by way of another server where this
 // one isn't in the room or can't tell whether its rules let the user in.
 func (a *API) enterVia(r *http.Request, m roomserver.MembershipRequest, via []string) error {
-	remote, err := a.rooms.Remote(r.Context(), m.RoomID)
+	remote, err := a.rooms.EnteredRemotely(r.Context(), m.RoomID, m.Target)
 	if err != nil {
 		return err
 	}

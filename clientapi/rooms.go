@@ -45,6 +45,18 @@ func (a *API) readable(r *http.Request, userID string) (*roomserver.View, storag
 	return v, state, err
 }
 
+// readableWhole is readable for what takes all members: it waits until they are known.
+func (a *API) readableWhole(r *http.Request, userID string) (*roomserver.View, storage.StateMap, error) {
+	v, state, err := a.readable(r, userID)
+	if err != nil || !a.rooms.LacksMembers(v) {
+		return v, state, err
+	}
+	if err := a.rooms.WaitForMembers(r.Context(), v.Room.ID); err != nil {
+		return nil, nil, err
+	}
+	return a.readable(r, userID)
+}
+
 // reader is who the answer to a request is rendered for.
 func reader(u *httpapi.Requester) roomserver.Reader {
 	return roomserver.Reader{UserID: u.UserID, DeviceID: u.DeviceID, WithRoomID: true, Now: time.Now().UnixMilli()}

@@ -30,7 +30,7 @@ func (a *API) stateRoutes() []httpapi.Route {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidstate
 func (a *API) getState(r *http.Request, u *httpapi.Requester) (any, error) {
-	_, state, err := a.readable(r, u.UserID)
+	_, state, err := a.readableWhole(r, u.UserID)
 	if err != nil {
 		return nil, err
 	}
@@ -56,6 +56,12 @@ func (a *API) getStateEvent(r *http.Request, u *httpapi.Requester) (any, error) 
 	}
 	tuple := storage.StateTuple{Type: httpapi.Var(r, "eventType"), StateKey: httpapi.Var(r, "stateKey")}
 	entry, ok := state.Get(tuple)
+	if !ok && tuple.Type == "m.room.member" {
+		if _, state, err = a.readableWhole(r, u.UserID); err != nil {
+			return nil, err
+		}
+		entry, ok = state.Get(tuple)
+	}
 	if !ok {
 		return nil, httpapi.NotFound("The room has no such state")
 	}

@@ -18,6 +18,8 @@ const (
 	// maxLatest from how many at once.
 	maxMissingRounds = 10
 	maxLatest        = 20
+	// fullAnswer is how many events a server tells at least that has more of them.
+	fullAnswer = 10
 	// maxToldStates bounds the events for which the state before them is asked for, on
 	// the way to one.
 	maxToldStates = 5
@@ -89,14 +91,39 @@ func (a *API) takeTold(ctx context.Context, origin string, v *roomserver.View, p
 		}
 	}
 	for _, server := range servers {
-		state, stateErr := a.fetchStateBefore(ctx, server, v, pdu.EventID())
+		states, stateErr := a.fetchStatesFor(ctx, server, v, pdu.EventID(), missing.Prev)
 		if stateErr != nil {
 			err = errors.Join(err, fmt.Errorf("asking for the state before it: %w", stateErr))
 			continue
 		}
-		return a.rooms.ReceiveTold(ctx, pdu, state)
+		return a.rooms.ReceiveTold(ctx, pdu, states)
 	}
 	return err
+}
+
+// fetchStatesFor asks a server for the states after the events that an event comes after and
+// that aren't known or, if they are many or it doesn't know these, for that before the event.
+func (a *API) fetchStatesFor(ctx context.Context, server string, v *roomserver.View, eventID string, prevs []string) ([]roomserver.Told, error) {
+	var list []roomserver.Told
+	var refused *client.RemoteError
+	for _, prev := range prevs {
+		if len(prevs) > maxToldStates {
+			break
+		}
+		told, err := a.fetchStateAfter(ctx, server, v, prev)
+		if errors.As(err, &refused) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, told)
+	}
+	if len(list) == len(prevs) {
+		return list, nil
+	}
+	state, err := a.fetchStateBefore(ctx, server, v, eventID)
+	return []roomserver.Told{{State: state}}, err
 }
 
 // fetchMissing asks for the events between those that are known and an event, and
@@ -123,7 +150,7 @@ func (a *API) fetchMissing(ctx context.Context, origin string, v *roomserver.Vie
 		}
 		progress := past.Len() > len(found)
 		found = past.Events()
-		if past.Complete() || !progress {
+		if past.Complete() || !progress || len(answer.Events) < fullAnswer {
 			break
 		}
 		latest = past.Oldest[:min(len(past.Oldest), maxLatest)]

@@ -36,7 +36,7 @@ type Options struct {
 	PresenceEnabled bool
 	// ShowTyping, if set, shows until when a user of another server types in a room; the
 	// zero time ends it.
-	ShowTyping func(roomNID int64, userID string, until time.Time)
+	ShowTyping func(roomNID int64, roomID, userID string, until time.Time)
 	// Version is the program's.
 	Version string
 	Logger  *slog.Logger
@@ -58,6 +58,7 @@ type API struct {
 	joining    joining
 	joins      chan struct{} // holds one for each room that is being handed over
 	spaces     *spaces
+	members    *memberFetcher
 	// backfilling are the gaps that are being filled; backfills holds one for each.
 	backfilling singleflight.Group
 	backfills   chan struct{}
@@ -70,6 +71,7 @@ func New(o Options) *API {
 	}
 	a := &API{o: o, db: o.DB, rooms: o.Rooms, client: o.Client, log: o.Logger, serverName: o.Rooms.ServerName()}
 	a.sender, a.spaces, a.lists, a.profiles = newSender(a), newSpaces(), newDeviceLists(), newProfileCache()
+	a.members = newMemberFetcher(a)
 	a.joins = make(chan struct{}, maxJoins)
 	a.backfills = make(chan struct{}, maxBackfills)
 	if o.RateLimit.Burst > 0 {

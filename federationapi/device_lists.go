@@ -126,7 +126,7 @@ func (a *API) takeKeys(ctx context.Context, origin, userID, name string, update 
 		return err
 	}
 	if len(shared[userID]) == 0 {
-		return httpapi.Forbidden("%s shares no room with anybody here", userID)
+		return a.tellPresumed(ctx, origin, userID)
 	}
 	stale, err := update()
 	if err != nil {
@@ -142,6 +142,19 @@ func (a *API) takeKeys(ctx context.Context, origin, userID, name string, update 
 		poke(a.lists.wake)
 	}
 	return nil
+}
+
+// tellPresumed has the clients told of a user who isn't known to share a room with anybody,
+// but may, in one whose members aren't known yet. Nothing is kept of such a user.
+func (a *API) tellPresumed(ctx context.Context, origin, userID string) error {
+	may, err := a.db.MayShare(ctx, origin)
+	if err != nil {
+		return err
+	}
+	if !may {
+		return httpapi.Forbidden("%s shares no room with anybody here", userID)
+	}
+	return a.tellChanged(ctx, []string{userID})
 }
 
 // tellChanged has the clients of those who share a room with the users ask for their

@@ -125,7 +125,7 @@ func (a *API) takeTyping(ctx context.Context, origin string, content json.RawMes
 	if err != nil {
 		return err
 	}
-	if v.Membership(c.UserID) != "join" {
+	if !a.rooms.MayBeIn(v, c.UserID) {
 		return httpapi.Forbidden("%s isn't in the room", c.UserID)
 	}
 	until := time.Time{}
@@ -133,7 +133,7 @@ func (a *API) takeTyping(ctx context.Context, origin string, content json.RawMes
 		until = time.Now().Add(typingFor)
 	}
 	if a.o.ShowTyping != nil {
-		a.o.ShowTyping(v.Room.NID, c.UserID, until)
+		a.o.ShowTyping(v.Room.NID, v.Room.ID, c.UserID, until)
 	}
 	return nil
 }
@@ -166,7 +166,7 @@ func (a *API) takeReceipts(ctx context.Context, origin string, content json.RawM
 		}
 		for userID, r := range room.Read {
 			thread := r.Data.ThreadID
-			if checkUser(origin, userID) != nil || v.Membership(userID) != "join" || len(r.EventIDs) == 0 || len(c.Receipts) == maxReceipts ||
+			if checkUser(origin, userID) != nil || !a.rooms.MayBeIn(v, userID) || len(r.EventIDs) == 0 || len(c.Receipts) == maxReceipts ||
 				thread != "" && (len(thread) > maxID || !httpapi.IsText(thread)) {
 				continue
 			}

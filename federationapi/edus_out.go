@@ -3,6 +3,7 @@ package federationapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -151,8 +152,12 @@ func (s *sender) deviceEDUs(ctx context.Context, at []storage.Position) (list []
 			if name := gjson.GetBytes(raw, "unsigned.device_display_name").Str; name != "" {
 				update["device_display_name"] = name
 			}
-		} else {
+		} else if d, err := s.a.db.GetDevice(ctx, c.UserID, c.DeviceID); err == nil {
+			update["device_display_name"] = d.DisplayName // it can't decrypt anything
+		} else if errors.Is(err, storage.ErrNotFound) {
 			update["deleted"] = true
+		} else {
+			return nil, err
 		}
 		list = append(list, edu{"m.device_list_update", update})
 	}

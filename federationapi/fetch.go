@@ -3,7 +3,6 @@ package federationapi
 import (
 	"context"
 	"encoding/json"
-	"net/url"
 	"runtime"
 	"sync"
 
@@ -18,8 +17,6 @@ const (
 	// many at the same time.
 	maxSingleEvents = 500
 	fetchWorkers    = 8
-	// maxStateAnswer bounds a room's whole state, or the ids of its events.
-	maxStateAnswer = 64 << 20
 	// maxAuthRounds bounds how often the authorities of authorities are asked for.
 	maxAuthRounds = 8
 )
@@ -45,10 +42,14 @@ func parallel(workers, n int, f func(i int)) {
 // authentic parses events of a room that another server gave, and keeps those of the
 // room whose signatures and hashes are right.
 func (a *API) authentic(ctx context.Context, v *roomserver.View, texts []json.RawMessage) []gomatrixserverlib.PDU {
+	return a.authenticOf(ctx, gomatrixserverlib.RoomVersion(v.Room.RoomVersion), v.Room.ID, texts)
+}
+
+func (a *API) authenticOf(ctx context.Context, version gomatrixserverlib.RoomVersion, roomID string, texts []json.RawMessage) []gomatrixserverlib.PDU {
 	parsed := make([]gomatrixserverlib.PDU, len(texts))
 	parallel(runtime.GOMAXPROCS(0), len(texts), func(i int) {
-		pdu, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), texts[i])
-		if err != nil || pdu.RoomID().String() != v.Room.ID {
+		pdu, err := parseEvent(version, texts[i])
+		if err != nil || pdu.RoomID().String() != roomID {
 			return
 		}
 		if err := a.verifyEvent(ctx, pdu); err != nil {
@@ -91,39 +92,6 @@ func (a *API) fetchEvents(ctx context.Context, server string, v *roomserver.View
 		}
 	}
 	return found
-}
-
-// fetchStateBefore asks a server for the state before an event, stores what isn't known
-// of it, and returns the ids of its events.
-func (a *API) fetchStateBefore(ctx context.Context, server string, v *roomserver.View, eventID string) ([]string, error) {
-	var ids struct {
-		State []string `json:"pdu_ids"`
-		Auth  []string `json:"auth_chain_ids"`
-	}
-	query := "?event_id=" + url.QueryEscape(eventID)
-	if err := a.client.Get(ctx, server, client.Path("/_matrix/federation/v1/state_ids", v.Room.ID)+query, &ids); err != nil {
-		return nil, err
-	}
-	unknown, err := a.rooms.UnknownEvents(ctx, v, append(ids.Auth, ids.State...))
-	if err != nil {
-		return nil, err
-	}
-	if len(unknown) <= maxSingleEvents {
-		return ids.State, a.addUnknown(ctx, server, v, unknown)
-	}
-	answer, err := a.client.Do(ctx, client.Request{Method: "GET", Server: server, MaxAnswer: maxStateAnswer, Timeout: joinTimeout,
-		URI: client.Path("/_matrix/federation/v1/state", v.Room.ID) + query})
-	if err != nil {
-		return nil, err
-	}
-	var whole struct {
-		State []json.RawMessage `json:"pdus"`
-		Auth  []json.RawMessage `json:"auth_chain"`
-	}
-	if err := json.Unmarshal(answer, &whole); err != nil {
-		return nil, badAnswer(server, "The state isn't one: %v", err)
-	}
-	return ids.State, a.rooms.AddOutliers(ctx, v.Room.ID, a.authentic(ctx, v, append(whole.Auth, whole.State...)))
 }
 
 // addUnknown asks for events that aren't known, and for what authorises them, and stores

@@ -120,7 +120,7 @@ func (a *API) getTimestampToEvent(r *http.Request, origin string, _ json.RawMess
 	if err != nil {
 		return nil, err
 	}
-	e, err := a.rooms.EventNear(r.Context(), rm.View, ts, dir == "f", rm.vis.CanSee)
+	e, err := a.rooms.EventNear(r.Context(), rm.View, ts, dir == "f", rm.canSee)
 	if err != nil {
 		return nil, err
 	}

@@ -308,7 +308,7 @@ func FuzzParseEvent(f *testing.F) {
 				continue
 			}
 			_, _, _ = pdu.PrevEventIDs(), pdu.AuthEventIDs(), pdu.RoomID()
-			_ = roomserver.Unauthorised([]gomatrixserverlib.PDU{pdu})
+			_ = roomserver.Authorise(pdu, []gomatrixserverlib.PDU{pdu})
 		}
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
@@ -16,7 +15,6 @@ import (
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/internal/userid"
-	"hearth/roomserver"
 )
 
 const (
@@ -97,7 +95,8 @@ func (a *API) joinVia(ctx context.Context, server, roomID, userID string, conten
 		return err
 	}
 	answer, err := a.client.Do(ctx, client.Request{Method: http.MethodPut, Server: server, Body: json.RawMessage(pdu.JSON()),
-		URI: client.Path("/_matrix/federation/v2/send_join", roomID, pdu.EventID()), MaxAnswer: maxJoinAnswer, Timeout: joinTimeout})
+		URI:       client.Path("/_matrix/federation/v2/send_join", roomID, pdu.EventID()) + "?omit_members=true",
+		MaxAnswer: maxJoinAnswer, Timeout: joinTimeout})
 	if err != nil {
 		return err
 	}
@@ -140,59 +139,6 @@ func checkTemplate(p *gomatrixserverlib.ProtoEvent, roomID, userID string, conte
 		return fmt.Errorf("encoding a membership: %w", err)
 	}
 	p.Content, p.Unsigned, p.Signature = raw, nil, nil
-	return nil
-}
-
-// takeOver checks a room that was handed over, and keeps it.
-func (a *API) takeOver(ctx context.Context, server, roomID string, v gomatrixserverlib.RoomVersion, join gomatrixserverlib.PDU, answer []byte) error {
-	var room handedOver
-	if err := json.Unmarshal(answer, &room); err != nil {
-		return badAnswer(server, "It isn't a room: %v", err)
-	}
-	if len(room.Event) > 0 { // with the signature of who authorised it
-		signed, err := parseEvent(v, json.RawMessage(room.Event))
-		if err != nil || signed.EventID() != join.EventID() {
-			return badAnswer(server, "It answered another event than the one it was sent")
-		}
-		join = signed
-	}
-	state, auth, err := a.checkHandedOver(ctx, v, &room, join)
-	if err != nil {
-		return badAnswer(server, "The room isn't right: %v", err)
-	}
-	if err := checkRoom(server, roomID, v, state, auth); err != nil {
-		return err
-	}
-	remote, err := a.rooms.Remote(ctx, roomID)
-	if err != nil {
-		return err
-	}
-	if !remote { // another user has come in meanwhile, and what happened since is known
-		return a.takeWithAncestors(ctx, server, join)
-	}
-	return a.rooms.Import(ctx, roomserver.Import{RoomID: roomID, Version: v, Join: join, State: state, Auth: auth})
-}
-
-// checkRoom makes sure that all events are of the room, and that it was made with the
-// version that the server named.
-func checkRoom(server, roomID string, v gomatrixserverlib.RoomVersion, state, auth []gomatrixserverlib.PDU) error {
-	made := gomatrixserverlib.RoomVersion("")
-	for _, pdu := range slices.Concat(state, auth) {
-		if pdu.RoomID().String() != roomID {
-			return badAnswer(server, "The room has an event of another room")
-		}
-	}
-	for _, pdu := range state {
-		if pdu.Type() == "m.room.create" {
-			made = gomatrixserverlib.RoomVersionV1
-			if named := gjson.GetBytes(pdu.Content(), "room_version"); named.Exists() {
-				made = gomatrixserverlib.RoomVersion(named.Str)
-			}
-		}
-	}
-	if made != v {
-		return badAnswer(server, "The room wasn't created with version %s", v)
-	}
 	return nil
 }
 

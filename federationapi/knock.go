@@ -25,7 +25,7 @@ func (a *API) getMakeKnock(r *http.Request, origin string, _ json.RawMessage) (a
 //
 // https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv1send_knockroomideventid
 func (a *API) putSendKnock(r *http.Request, origin string, body json.RawMessage) (any, error) {
-	v, err := a.residentRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
+	v, err := a.wholeRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
 	if err != nil {
 		return nil, err
 	}

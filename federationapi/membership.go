@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/matrix-org/gomatrixserverlib/spec"
@@ -67,6 +68,24 @@ func (a *API) residentRoom(ctx context.Context, origin, roomID string) (*roomser
 	return v, err
 }
 
+// waitForMembers bounds how long a server waits for this one to know who is in a room, before
+// it had better ask another.
+const waitForMembers = 3 * time.Second
+
+// wholeRoom is residentRoom, for what takes knowing who is in the room.
+func (a *API) wholeRoom(ctx context.Context, origin, roomID string) (*roomserver.View, error) {
+	v, err := a.residentRoom(ctx, origin, roomID)
+	if err != nil || !v.Room.IsPartial() {
+		return v, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, waitForMembers)
+	defer cancel()
+	if a.rooms.WaitForMembers(waiting, roomID) != nil {
+		return nil, httpapi.NotFound("This server doesn't know yet who is in the room")
+	}
+	return a.residentRoom(ctx, origin, roomID)
+}
+
 // getMakeJoin is GET /make_join/{roomId}/{userId}.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1make_joinroomiduserid
@@ -76,7 +95,7 @@ func (a *API) getMakeJoin(r *http.Request, origin string, _ json.RawMessage) (an
 
 // templateIn is a template for who comes to a room, if their server knows its version.
 func (a *API) templateIn(r *http.Request, origin, membership string) (any, error) {
-	v, err := a.residentRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
+	v, err := a.wholeRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -14,6 +15,14 @@ import (
 type room struct {
 	*roomserver.View
 	vis *roomserver.ServerVisibility
+	// own is this server's name. While it doesn't know who is in the room, it shows others
+	// nothing but what its own users say, which they have been sent.
+	own string
+}
+
+// canSee reports whether the asking server may see the event.
+func (rm *room) canSee(e *storage.Event) bool {
+	return rm.vis.CanSee(e) && (!rm.Room.IsPartial() || userid.IsLocal(e.Sender, rm.own))
 }
 
 // maxID bounds room and event ids, in bytes.
@@ -47,7 +56,7 @@ func (a *API) room(ctx context.Context, origin, roomID string) (*room, error) {
 	if !allowed {
 		return nil, httpapi.Forbidden("The room's access control list bars %s", origin)
 	}
-	return &room{v, vis}, nil
+	return &room{v, vis, a.serverName}, nil
 }
 
 // event returns an event of the room that the asking server may see, or know of.
@@ -63,7 +72,7 @@ func (a *API) event(ctx context.Context, rm *room, eventID string) (*storage.Eve
 }
 
 func visible(rm *room, e *storage.Event) bool {
-	return e.Flags&storage.Rejected == 0 && rm.vis.CanSee(e)
+	return e.Flags&storage.Rejected == 0 && rm.canSee(e)
 }
 
 // mayKnow reports whether a server that may not see an event may know that it is there: a
@@ -81,7 +90,7 @@ func (a *API) appendPDUs(b []byte, rm *room, events []*storage.Event) ([]byte, e
 			b = append(b, ',')
 		}
 		text := e.JSON
-		if !rm.vis.CanSee(e) {
+		if !rm.canSee(e) {
 			var err error
 			if text, err = a.rooms.Redacted(rm.View, e); err != nil {
 				return nil, err

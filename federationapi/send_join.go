@@ -20,7 +20,7 @@ import (
 //
 // https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
 func (a *API) putSendJoin(r *http.Request, origin string, body json.RawMessage) (any, error) {
-	v, err := a.residentRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
+	v, err := a.wholeRoom(r.Context(), origin, httpapi.Var(r, "roomId"))
 	if err != nil {
 		return nil, err
 	}

@@ -110,6 +110,9 @@ func (a *API) StartSending(ctx context.Context) error {
 			s.resume(c)
 		}
 	}
+	if err := a.members.resume(ctx); err != nil {
+		return err
+	}
 	s.all.Go(s.dispatch)
 	s.all.Go(s.tidy)
 	s.all.Go(a.watchDevices)

@@ -29,6 +29,9 @@ func (a *API) stateBefore(r *http.Request, origin string) (rm *room, e *storage.
 	if e.Flags&storage.Outlier != 0 || e.SnapshotNID == 0 && e.Type != "m.room.create" {
 		return nil, nil, nil, nil, httpapi.NotFound("The state at this event isn't known here")
 	}
+	if e.Flags&storage.Presumed != 0 {
+		return nil, nil, nil, nil, httpapi.Forbidden("This server doesn't know yet who was in the room at this event")
+	}
 	state, chain, err = a.stateOf(ctx, rm.View, e)
 	return rm, e, state, chain, err
 }

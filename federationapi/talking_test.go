@@ -25,7 +25,7 @@ type typists struct {
 	seen map[string]bool
 }
 
-func (ty *typists) show(_ int64, userID string, until time.Time) {
+func (ty *typists) show(_ int64, _, userID string, until time.Time) {
 	ty.mu.Lock()
 	defer ty.mu.Unlock()
 	ty.seen[userID] = !until.IsZero()
@@ -222,7 +222,7 @@ func TestForeignEDUs(t *testing.T) {
 		t.Errorf("presence: %v %v", list, err)
 	}
 	// The room's list bars the server, in whatever letters: nothing of it counts there.
-	two.api.o.ShowTyping(0, alice, time.Time{})
+	two.api.o.ShowTyping(0, "", alice, time.Time{})
 	one.send(room, alice, "m.room.power_levels", new(""), object{"users": object{bob: 100}})
 	eventually(t, "that bob may bar", func() bool {
 		v, err := two.rooms.View(background(t), room)

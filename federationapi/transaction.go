@@ -74,7 +74,9 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 		}
 		var res result
 		if c.err != nil {
-			res.Error = reason(c.err)
+			if !a.presumed(ctx, c) {
+				res.Error = reason(c.err)
+			}
 			a.log.Info("an event of another server was refused", "origin", origin, "event", id, "err", c.err)
 		}
 		results[id] = res
@@ -83,6 +85,17 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 		return nil, err
 	}
 	return map[string]any{"pdus": results}, nil
+}
+
+// presumed reports whether an event was refused without knowing who is in the room: then
+// that isn't the last word.
+func (a *API) presumed(ctx context.Context, c checkedPDU) bool {
+	var refused *roomserver.RefusedError
+	if !errors.As(c.err, &refused) {
+		return false
+	}
+	v, err := a.rooms.View(ctx, c.pdu.RoomID().String())
+	return err == nil && v.Room.IsPartial()
 }
 
 // reason is what another server is told of an event that wasn't taken in.

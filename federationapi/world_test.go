@@ -120,7 +120,7 @@ func newHearth(t testing.TB, l net.Listener, store *certificate.Store, pool *x50
 	})
 	serving := &http.Server{Handler: handler, ErrorLog: log.New(io.Discard, "", 0), TLSConfig: &tls.Config{GetCertificate: store.Get}}
 	go serving.ServeTLS(l, "", "")
-	h.close = func() { h.client.Close(); serving.Close() }
+	h.close = func() { h.api.sender.cancel(); h.client.Close(); serving.Close() }
 	t.Cleanup(h.close)
 	return h
 }

@@ -27,6 +27,8 @@ type builder struct {
 	built bool
 	// summaryChanged asks for a new directory entry.
 	summaryChanged bool
+	// deviceLists are changes of devices to be announced with the change.
+	deviceLists []storage.DeviceListChange
 }
 
 // pduRef is a parsed state event that the change added.
@@ -118,6 +120,9 @@ func (b *builder) append(e *storage.Event, pdu gomatrixserverlib.PDU) error {
 		return err
 	}
 	e.RoomNID, e.SnapshotNID = b.head.row.NID, b.head.row.SnapshotNID
+	if b.head.row.IsPartial() {
+		e.Flags |= storage.Presumed
+	}
 	b.change.Events = append(b.change.Events, e)
 	b.notify(e)
 	if e.IsState() {
@@ -133,9 +138,15 @@ func (b *builder) append(e *storage.Event, pdu gomatrixserverlib.PDU) error {
 
 // setState makes a state event current.
 func (b *builder) setState(e *storage.Event, pdu gomatrixserverlib.PDU) error {
-	tuple := storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}
-	old, _ := b.head.state.Get(tuple)
+	old, _ := b.head.state.Get(tupleOf(e))
 	e.ReplacesNID = old.EventNID
+	b.pdus[e.NID] = pduRef{tupleOf(e), pdu}
+	return b.makeCurrent(e, old, len(b.change.Events)-1)
+}
+
+// makeCurrent has an event take the place of old in the room's state, as of the change's
+// event with the given index.
+func (b *builder) makeCurrent(e *storage.Event, old storage.StateEntry, at int) error {
 	entry := entryOf(e)
 	if e.Type == "m.room.member" {
 		b.addMembership(e, entry)
@@ -148,10 +159,8 @@ func (b *builder) setState(e *storage.Event, pdu gomatrixserverlib.PDU) error {
 	b.head.chain, row = b.head.chain.with(snapshot, e.NID, old.EventNID)
 	b.change.Snapshots = append(b.change.Snapshots, row)
 	b.head.row.SnapshotNID = snapshot
-	b.head.state = b.head.state.Set(tuple, entry)
-	b.change.State = append(b.change.State, storage.StateChange{
-		StateTuple: tuple, StateEntry: entry, Event: len(b.change.Events) - 1})
-	b.pdus[e.NID] = pduRef{tuple, pdu}
+	b.head.state = b.head.state.Set(tupleOf(e), entry)
+	b.change.State = append(b.change.State, storage.StateChange{StateTuple: tupleOf(e), StateEntry: entry, Event: at})
 	b.summarise(e, old.Membership, entry.Membership)
 	return nil
 }
@@ -176,16 +185,23 @@ func (b *builder) addMembership(e *storage.Event, entry storage.StateEntry) {
 }
 
 // finish closes the change.
-func (b *builder) finish() *storage.Change {
+func (b *builder) finish() (*storage.Change, error) {
 	b.change.ExpectedVersion = b.head.row.Version
-	b.head.row.Version = b.change.Events[len(b.change.Events)-1].NID
+	if n := len(b.change.Events); n > 0 {
+		b.head.row.Version = b.change.Events[n-1].NID
+	} else {
+		var err error
+		if b.head.row.Version, err = b.s.db.NextNID(b.ctx); err != nil {
+			return nil, err
+		}
+	}
 	b.change.Room = b.head.row
 	b.change.StateAfter = b.head.state
 	if b.summaryChanged {
 		summary := b.head.summary
 		b.change.Summary = &summary
 	}
-	return &storage.Change{Room: &b.change}
+	return &storage.Change{Room: &b.change, DeviceLists: b.deviceLists}, nil
 }
 
 // authEvents collects the state that decides whether an event is allowed.
@@ -235,12 +251,19 @@ func (b *builder) statePDU(t storage.StateTuple) (gomatrixserverlib.PDU, error) 
 	if err != nil {
 		return nil, err
 	}
-	pdu, err := pduOf(b.rm.version, e)
-	if err != nil {
-		return nil, err
+	return b.parsed(e)
+}
+
+// parsed is a stored state event, parsed, which others are likely to need as well.
+func (b *builder) parsed(e *storage.Event) (gomatrixserverlib.PDU, error) {
+	if pdu, ok := b.rm.pdus[e.NID]; ok {
+		return pdu, nil
 	}
-	b.rm.keepPDU(e.NID, pduRef{t, pdu})
-	return pdu, nil
+	pdu, err := pduOf(b.rm.version, e)
+	if err == nil && e.NID != 0 {
+		b.rm.keepPDU(e.NID, pduRef{tupleOf(e), pdu})
+	}
+	return pdu, err
 }
 
 // stateContent returns the content of a piece of state with an empty key, nil if there

@@ -68,13 +68,16 @@ func (rm *room) append(ctx context.Context, s *Server, slot storage.Slot, build 
 	if err := build(b); err != nil {
 		return nil, err
 	}
-	if len(b.change.Events) == 0 {
+	if len(b.change.Events) == 0 && !b.change.Completed {
 		return nil, nil
 	}
 	if err := b.askFirst(); err != nil {
 		return nil, err
 	}
-	change := b.finish()
+	change, err := b.finish()
+	if err != nil {
+		return nil, err
+	}
 	rm.head = b.head
 	for nid, ref := range b.pdus {
 		rm.keepPDU(nid, ref)

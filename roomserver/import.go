@@ -22,6 +22,8 @@ type Import struct {
 	// what authorises that.
 	Join        gomatrixserverlib.PDU
 	State, Auth []gomatrixserverlib.PDU
+	// Partial, unless nil, says that members are left out of the state.
+	Partial *storage.Partial
 }
 
 // Import takes over a room from another server. What was known of it from former
@@ -87,7 +89,7 @@ func (b *builder) importRoom(r Import, known map[string]*storage.Event) error {
 	state := storage.NewStateMapBuilder()
 	for _, pdu := range r.State {
 		e := events[pdu.EventID()]
-		if e.Flags&storage.Rejected != 0 {
+		if e.Flags&storage.Rejected != 0 && e.Flags&storage.Presumed == 0 {
 			continue
 		}
 		if !e.IsState() {
@@ -104,12 +106,32 @@ func (b *builder) importRoom(r Import, known map[string]*storage.Event) error {
 	if err := b.replaceState(before, byNID, len(b.change.Events)); err != nil {
 		return err
 	}
+	b.setPartial(r.Partial, len(notInTimeline(r.Join.PrevEventIDs(), known)) == 0)
 	join := fromPDU(r.Join)
 	join.Flags = storage.Relayed
 	if err := b.append(join, r.Join); err != nil {
 		return err
 	}
 	return b.addGap(join, before, r.Join, known)
+}
+
+// setPartial notes whether members are left out of the room's state. If they were before,
+// and nothing has been missed since, the state before the earlier join is what is lacking.
+func (b *builder) setPartial(told *storage.Partial, missedNothing bool) {
+	p := storage.Partial{Done: true}
+	before := b.head.row.Partial
+	switch {
+	case told == nil && !b.head.row.IsPartial():
+		return
+	case told == nil:
+		p.JoinID, p.Via = before.JoinID, before.Via
+	case b.head.row.IsPartial() && missedNothing:
+		p = *before
+		p.Servers = slices.Compact(slices.Sorted(slices.Values(slices.Concat(before.Servers, told.Servers))))
+	default:
+		p = *told
+	}
+	b.head.row.Partial, b.change.PartialChanged = &p, true
 }
 
 // addOutlier adds an event without a place in the timeline, unless it is known.
@@ -137,11 +159,20 @@ func (b *builder) addOutlier(pdu gomatrixserverlib.PDU, known, events map[string
 // replaceState makes another state the room's, as of the change's event with the
 // given index. events holds what may be new in it.
 func (b *builder) replaceState(state storage.StateMap, events map[int64]*storage.Event, at int) error {
+	if err := b.changeState(state, events, at); err != nil {
+		return err
+	}
+	if err := b.snapshot(state, nidsOf(state)); err != nil {
+		return err
+	}
+	return b.summariseAnew(events)
+}
+
+// changeState notes what is different in another state.
+func (b *builder) changeState(state storage.StateMap, events map[int64]*storage.Event, at int) error {
 	old := b.head.state
-	nids := make([]int64, 0, state.Len())
 	for it := state.Iterator(); !it.Done(); {
 		t, entry, _ := it.Next()
-		nids = append(nids, entry.EventNID)
 		if before, ok := old.Get(t); ok && before.EventNID == entry.EventNID {
 			continue
 		}
@@ -156,15 +187,21 @@ func (b *builder) replaceState(state storage.StateMap, events map[int64]*storage
 		b.addMembership(e, entry)
 	}
 	for it := old.Iterator(); !it.Done(); {
-		t, _, _ := it.Next()
-		if _, ok := state.Get(t); !ok {
-			b.change.State = append(b.change.State, storage.StateChange{StateTuple: t, Event: at})
+		t, before, _ := it.Next()
+		if _, ok := state.Get(t); ok {
+			continue
+		}
+		b.change.State = append(b.change.State, storage.StateChange{StateTuple: t, Event: at})
+		if t.Type == "m.room.member" && before.Membership != "leave" {
+			e, err := b.eventIn(events, before.EventNID)
+			if err != nil {
+				return err
+			}
+			before.Membership = "leave"
+			b.addMembership(e, before)
 		}
 	}
-	if err := b.snapshot(state, nids); err != nil {
-		return err
-	}
-	return b.summariseAnew(events)
+	return nil
 }
 
 // eventIn returns an event that may be new.

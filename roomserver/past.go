@@ -190,11 +190,12 @@ func (s *Server) AddPast(ctx context.Context, v *View, p *Past, told map[string]
 	if err := b.flushed(); err != nil {
 		return err
 	}
-	w := &pastWriter{builder: b, past: p, told: told, after: map[string]placeState{},
+	w := &pastWriter{stateWriter: stateWriter{builder: b}, past: p, told: told, after: map[string]placeState{},
 		old: storage.OldEvents{Gap: p.gap, Known: map[int64]bool{}}, events: map[string]*storage.Event{}}
 	if err := w.write(); err != nil {
 		return err
 	}
+	w.old.Snapshots = w.rows
 	if err := s.db.AddOldEvents(ctx, &w.old); err != nil && !errors.Is(err, storage.ErrGapMoved) {
 		return err
 	}
@@ -209,19 +210,12 @@ func (s *Server) AddPast(ctx context.Context, v *View, p *Past, told map[string]
 
 // pastWriter goes through a piece of the past, the oldest event first.
 type pastWriter struct {
-	*builder
+	stateWriter
 	past   *Past
 	told   map[string][]string
 	old    storage.OldEvents
 	events map[string]*storage.Event
 	after  map[string]placeState // the state after each event
-}
-
-// placeState is a state and the snapshots that it is stored as.
-type placeState struct {
-	state    storage.StateMap
-	snapshot int64
-	chain    snapshotChain // empty where it isn't known
 }
 
 func (w *pastWriter) write() error {
@@ -275,7 +269,7 @@ func prevsOf(pdus []gomatrixserverlib.PDU) (ids []string) {
 // before is the state before an event: as told, or that after those it comes after.
 func (w *pastWriter) before(pdu gomatrixserverlib.PDU) (placeState, error) {
 	if ids, ok := w.told[pdu.EventID()]; ok {
-		state, err := w.stateOf(ids)
+		state, err := w.s.db.StateOf(w.ctx, w.head.row.NID, ids)
 		if err != nil {
 			return placeState{}, err
 		}
@@ -318,20 +312,6 @@ func (w *pastWriter) before(pdu gomatrixserverlib.PDU) (placeState, error) {
 	return w.whole(state)
 }
 
-// whole is a state with a snapshot that rests on no other.
-func (w *pastWriter) whole(state storage.StateMap) (placeState, error) {
-	if state.Len() == 0 {
-		return placeState{state: state}, nil
-	}
-	nid, err := w.s.db.NextNID(w.ctx)
-	if err != nil {
-		return placeState{}, err
-	}
-	row := storage.Snapshot{NID: nid, Depth: 1, EventNIDs: nidsOf(state)}
-	w.old.Snapshots = append(w.old.Snapshots, row)
-	return placeState{state, nid, snapshotChain{list: []storage.Snapshot{row}, superseded: map[int64]bool{}}}, nil
-}
-
 // place judges an event and gives it its place.
 func (w *pastWriter) place(pdu gomatrixserverlib.PDU, before placeState, sub int32) error {
 	e := fromPDU(pdu)
@@ -372,21 +352,6 @@ func (w *pastWriter) place(pdu gomatrixserverlib.PDU, before placeState, sub int
 	w.events[e.ID] = e
 	w.after[e.ID] = after
 	return nil
-}
-
-// with is a state after an event that changes it.
-func (w *pastWriter) with(before placeState, tuple storage.StateTuple, e *storage.Event, replaced int64) (placeState, error) {
-	state := before.state.Set(tuple, entryOf(e))
-	if len(before.chain.list) == 0 && before.state.Len() > 0 {
-		return w.whole(state)
-	}
-	nid, err := w.s.db.NextNID(w.ctx)
-	if err != nil {
-		return placeState{}, err
-	}
-	chain, row := before.chain.with(nid, e.NID, replaced)
-	w.old.Snapshots = append(w.old.Snapshots, row)
-	return placeState{state, nid, chain}, nil
 }
 
 // judgePast applies the rules that an event of the past must meet: it can't soft-fail.

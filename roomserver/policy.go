@@ -45,12 +45,7 @@ func (b *builder) policyServer() (*PolicyServer, error) {
 	if p == nil {
 		return nil, nil
 	}
-	key := stateKey{before.row.NID, before.row.SnapshotNID}
-	joined, ok := b.s.servers.joined.GetIfPresent(key)
-	if !ok {
-		joined = b.s.countServers(key, before.state)
-	}
-	if joined[p.Via] == 0 { // it doesn't want to
+	if b.s.JoinedServers(&View{Room: before.row, State: before.state})[p.Via] == 0 { // it doesn't want to
 		return nil, nil
 	}
 	return p, nil

@@ -3,7 +3,6 @@ package roomserver
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -52,17 +51,16 @@ func (s *Server) ReceiveToPassOn(ctx context.Context, pdu gomatrixserverlib.PDU)
 	return s.receive(ctx, pdu, reception{passOn: true})
 }
 
-// ReceiveTold takes in an event of whose predecessors some aren't known, with the events
-// of the state before it as another server tells it. These must be known, or are left
-// out.
-func (s *Server) ReceiveTold(ctx context.Context, pdu gomatrixserverlib.PDU, told []string) error {
-	return s.receive(ctx, pdu, reception{told: append([]string{}, told...)})
+// ReceiveTold takes in an event of whose predecessors some aren't known, with the state
+// before it or those after the missing ones, as another server tells them.
+func (s *Server) ReceiveTold(ctx context.Context, pdu gomatrixserverlib.PDU, told []Told) error {
+	return s.receive(ctx, pdu, reception{told: told})
 }
 
 // reception is how an event came.
 type reception struct {
-	// told, unless nil, is the state before the event.
-	told []string
+	// told, unless empty, makes up for events that aren't known.
+	told []Told
 	// passOn is whether this server has to send it to others.
 	passOn bool
 	// own, unless nil, is the event as it was built here, successor the room's if it ends it.
@@ -132,7 +130,7 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 	if err := b.flushed(); err != nil {
 		return nil, err
 	}
-	known, err := b.refersTo(pdu, how.told != nil)
+	known, err := b.refersTo(pdu, len(how.told) > 0)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +152,13 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 	if err != nil {
 		return nil, err
 	}
-	refused, err := b.judge(pdu, known, at.state)
+	var unheard []*storage.Event
+	if at.partial {
+		e.Flags |= storage.Presumed
+		unheard = claimed(pdu, known, at.state)
+		at.state = withMembers(at.state, unheard)
+	}
+	refused, err := b.judge(pdu, known, at)
 	if err == nil && refused == nil {
 		refused, err = b.unwanted(pdu, how)
 	}
@@ -173,7 +177,9 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 		e.Flags |= storage.Relayed // others have it, or it wouldn't come from them
 	}
 	if at.newest {
-		err = b.append(e, pdu)
+		if err = b.learn(unheard); err == nil {
+			err = b.append(e, pdu)
+		}
 	} else {
 		err = b.receiveBeside(e, pdu, at, known)
 	}
@@ -222,32 +228,39 @@ type stateAt struct {
 	state storage.StateMap
 	// newest: it is the room's newest state, and the event comes after all others.
 	newest bool
+	// partial: it lacks members.
+	partial bool
 }
 
 // stateBefore is the state before the event: that after the events it comes after,
 // resolved where they disagree, or what it is told to be.
-func (b *builder) stateBefore(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, told []string) (stateAt, error) {
+func (b *builder) stateBefore(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, told []Told) (stateAt, error) {
 	prev := pdu.PrevEventIDs()
 	if len(prev) == 0 {
 		return stateAt{}, httpapi.BadJSON("The event comes after no other")
 	}
-	if told != nil {
-		state, err := b.stateOf(told)
-		return stateAt{state, false}, err
+	if len(told) == 0 && sameSet(prev, b.head.row.ForwardExtremities) {
+		return stateAt{b.head.state, true, b.head.row.IsPartial()}, nil
 	}
-	if sameSet(prev, b.head.row.ForwardExtremities) {
-		return stateAt{b.head.state, true}, nil
+	sets, err := b.toldStates(told)
+	if err != nil {
+		return stateAt{}, err
 	}
-	var sets []storage.StateMap
+	partial := false
 	for _, id := range prev {
-		after, err := b.s.StateAfter(b.ctx, known[id])
+		e := known[id]
+		if len(told) > 0 && (told[0].After == "" || e == nil || e.Flags&storage.Outlier != 0) {
+			continue
+		}
+		after, err := b.s.StateAfter(b.ctx, e)
 		if err != nil {
 			return stateAt{}, err
 		}
 		sets = append(sets, after)
+		partial = partial || b.head.row.IsPartial() && e.Flags&storage.Presumed != 0
 	}
 	state, err := b.resolve(sets)
-	return stateAt{state, false}, err
+	return stateAt{state, false, partial}, err
 }
 
 func sameSet(a, b []string) bool {
@@ -264,17 +277,20 @@ func sameSet(a, b []string) bool {
 }
 
 // judge applies the authorisation rules: by the events that the event names, by the
-// state before it, and by the room's newest state. An error is no judgement: the
-// rules couldn't be applied.
-func (b *builder) judge(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, before storage.StateMap) (*RefusedError, error) {
+// state before it, and by the room's newest state, unless it is known only in part. An
+// error is no judgement: the rules couldn't be applied.
+func (b *builder) judge(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, at stateAt) (*RefusedError, error) {
 	for _, rules := range []struct {
 		flags storage.EventFlags
 		apply func() error
 	}{
 		{storage.Rejected, func() error { return b.allowedByAuthEvents(pdu, known) }},
-		{storage.Rejected, func() error { return b.allowedBy(pdu, before) }},
+		{storage.Rejected, func() error { return b.allowedBy(pdu, at.state) }},
 		{storage.SoftFailed, func() error { return b.allowedBy(pdu, b.head.state) }},
 	} {
+		if rules.flags == storage.SoftFailed && b.head.row.IsPartial() {
+			break // who may be missing in it is no member
+		}
 		err := rules.apply()
 		var refused *httpapi.Error
 		if errors.As(err, &refused) {
@@ -296,7 +312,7 @@ func (b *builder) allowedByAuthEvents(pdu gomatrixserverlib.PDU, known map[strin
 		}
 		list = append(list, e)
 	}
-	if err := b.rightAuthorities(pdu, list); err != nil {
+	if err := rightAuthorities(b.rm.version, pdu, list); err != nil {
 		return err
 	}
 	if b.rm.version.DomainlessRoomIDs() { // there the room's id names the create event
@@ -330,9 +346,9 @@ func (b *builder) allowedBy(pdu gomatrixserverlib.PDU, state storage.StateMap) e
 // say, and nothing twice.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#auth-events-selection
-func (b *builder) rightAuthorities(pdu gomatrixserverlib.PDU, list []*storage.Event) error {
+func rightAuthorities(v gomatrixserverlib.IRoomVersion, pdu gomatrixserverlib.PDU, list []*storage.Event) error {
 	expected := map[storage.StateTuple]bool{}
-	for _, t := range authoritiesOf(pdu, b.rm.version) {
+	for _, t := range authoritiesOf(pdu, v) {
 		expected[t] = true // that of the room's making too, which the library adds where nobody may name it
 	}
 	for _, e := range list {
@@ -345,20 +361,15 @@ func (b *builder) rightAuthorities(pdu gomatrixserverlib.PDU, list []*storage.Ev
 }
 
 func (b *builder) allowed(pdu gomatrixserverlib.PDU, list []*storage.Event) error {
-	auth, err := gomatrixserverlib.NewAuthEvents(nil)
-	if err != nil {
-		return fmt.Errorf("collecting auth events: %w", err)
-	}
+	auth := make([]gomatrixserverlib.PDU, 0, len(list))
 	for _, e := range list {
-		a, err := pduOf(b.rm.version, e)
+		a, err := b.parsed(e)
 		if err != nil {
 			return err
 		}
-		if err := auth.AddEvent(a); err != nil {
-			return notAllowed(err)
-		}
+		auth = append(auth, a)
 	}
-	return authorise(pdu, auth)
+	return Authorise(pdu, auth)
 }
 
 // appendRefused stores an event that isn't shown, so that what refers to it can be
@@ -368,7 +379,8 @@ func (b *builder) appendRefused(e *storage.Event, at stateAt, flags storage.Even
 		return err
 	}
 	var err error
-	e.RoomNID, e.Flags = b.head.row.NID, flags
+	e.RoomNID = b.head.row.NID
+	e.Flags |= flags
 	if e.SnapshotNID, err = b.snapshotOf(at); err != nil {
 		return err
 	}

@@ -28,6 +28,21 @@ func (s *Server) Remote(ctx context.Context, roomID string) (bool, error) {
 	return joined[s.o.ServerName] == 0 && (!known || len(joined) > 0), nil
 }
 
+// EnteredRemotely is Remote for a user who wants to come in. While members aren't known
+// nobody here can tell whether a user is banned of whom nothing is known.
+func (s *Server) EnteredRemotely(ctx context.Context, roomID, userID string) (bool, error) {
+	remote, err := s.Remote(ctx, roomID)
+	if remote || err != nil {
+		return remote, err
+	}
+	v, err := s.View(ctx, roomID)
+	if err != nil {
+		return false, err
+	}
+	_, known := v.Entry("m.room.member", userID)
+	return v.Room.IsPartial() && !known, nil
+}
+
 // Note keeps a membership event of one of this server's users in a room that none of
 // them is in: an invitation, with the stripped state that came with it, or its end.
 // Of such a room nothing else is known that could authorise the event.

@@ -59,7 +59,8 @@ type Server struct {
 	// gaps are those of rooms' timelines, by room.
 	gaps *otter.Cache[int64, []storage.Gap]
 	// pasts counts the changes to rooms' pasts, which what was read before doesn't know of.
-	pasts atomic.Int64
+	pasts       atomic.Int64
+	completions completions
 	// newestRoom is the time of the newest create event; see createTime.
 	newestRoom atomic.Int64
 }
@@ -103,8 +104,14 @@ func (s *Server) follow(b *storage.Batch) {
 		if rm := s.live.peek(c.Room.Room.ID); rm != nil {
 			rm.publish(c.Room)
 		}
-		if len(c.Room.Gaps) > 0 {
+		if len(c.Room.Gaps)+len(c.Room.JudgedAnew) > 0 {
 			s.forgetPast(c.Room.Room.NID)
+		}
+		for _, e := range c.Room.JudgedAnew {
+			s.events.Set(e.NID, e)
+		}
+		if c.Room.Completed {
+			s.completions.tell()
 		}
 		for _, redacted := range c.Room.Redactions {
 			s.events.Set(redacted.NID, redacted)

@@ -17,8 +17,11 @@ type serverCaches struct {
 	acls    *otter.Cache[int64, *serverACL]
 }
 
-// stateKey names a room's state at one moment.
-type stateKey struct{ room, snapshot int64 }
+// stateKey names a room's state at one moment. It counts otherwise while it lacks members.
+type stateKey struct {
+	room, snapshot int64
+	partial        bool
+}
 
 type serverKey struct {
 	stateKey
@@ -33,20 +36,24 @@ func newServerCaches() *serverCaches {
 	}
 }
 
-// JoinedServers returns the servers in the room, with how many members each has. The
-// map is shared and must not be changed.
+// JoinedServers returns the servers in the room, with how many members each has, at least
+// one for those of whom only that they are in it is known. The map is shared and must not
+// be changed.
 func (s *Server) JoinedServers(v *View) map[string]int {
-	key := stateKey{v.Room.NID, v.Room.SnapshotNID}
+	key := stateKey{v.Room.NID, v.Room.SnapshotNID, v.Room.IsPartial()}
 	if found, ok := s.servers.joined.GetIfPresent(key); ok {
 		return found
 	}
-	return s.countServers(key, v.State)
+	return s.countServers(key, v.State, v.Room.Partial)
 }
 
 // JoinedServersBefore returns the servers that were in the room before an event, with
 // how many members each had. The map is shared and must not be changed.
 func (s *Server) JoinedServersBefore(ctx context.Context, e *storage.Event) (map[string]int, error) {
-	key := stateKey{e.RoomNID, e.SnapshotNID}
+	if e.Flags&storage.Presumed != 0 {
+		return s.joinedServersBefore(ctx, e)
+	}
+	key := stateKey{e.RoomNID, e.SnapshotNID, false}
 	if found, ok := s.servers.joined.GetIfPresent(key); ok {
 		return found, nil
 	}
@@ -54,15 +61,43 @@ func (s *Server) JoinedServersBefore(ctx context.Context, e *storage.Event) (map
 	if err != nil {
 		return nil, err
 	}
-	return s.countServers(key, state), nil
+	return s.countServers(key, state, nil), nil
 }
 
-func (s *Server) countServers(key stateKey, state storage.StateMap) map[string]int {
+// joinedServersBefore is JoinedServersBefore for an event that was judged while not all
+// members were known.
+func (s *Server) joinedServersBefore(ctx context.Context, e *storage.Event) (map[string]int, error) {
+	v, err := s.View(ctx, e.RoomID)
+	if err != nil {
+		return nil, err
+	}
+	if !v.Room.IsPartial() { // by now they are
+		list, err := s.db.EventsByNID(ctx, []int64{e.NID})
+		if err != nil || len(list) == 0 {
+			return nil, err
+		}
+		known := *list[0]
+		known.Flags &^= storage.Presumed // if it is of an earlier stay, more won't be known
+		return s.JoinedServersBefore(ctx, &known)
+	}
+	state, err := s.db.StateAt(ctx, e.SnapshotNID)
+	if err != nil {
+		return nil, err
+	}
+	return s.countServers(stateKey{e.RoomNID, e.SnapshotNID, true}, state, v.Room.Partial), nil
+}
+
+func (s *Server) countServers(key stateKey, state storage.StateMap, p *storage.Partial) map[string]int {
 	found := map[string]int{}
 	for it := state.Iterator(); !it.Done(); {
 		t, e, _ := it.Next()
 		if t.Type == "m.room.member" && e.Membership == "join" {
 			found[userid.Domain(t.StateKey)]++
+		}
+	}
+	if key.partial {
+		for _, server := range p.Servers {
+			found[server] = max(found[server], 1)
 		}
 	}
 	s.servers.joined.Set(key, found)
@@ -79,7 +114,7 @@ type ServerVisibility struct {
 // ServerVisibility returns what a server may see of the room's past. It costs one
 // query over the room's membership events, and is kept until the state changes.
 func (s *Server) ServerVisibility(ctx context.Context, v *View, server string) (*ServerVisibility, error) {
-	key := serverKey{stateKey{v.Room.NID, v.Room.SnapshotNID}, server}
+	key := serverKey{stateKey{v.Room.NID, v.Room.SnapshotNID, v.Room.IsPartial()}, server}
 	if found, ok := s.servers.visible.GetIfPresent(key); ok {
 		return found, nil
 	}

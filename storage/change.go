@@ -73,6 +73,15 @@ type RoomChange struct {
 	// SuccessorNID, if not 0, is a room that the aliases and the place in the directory
 	// go to.
 	SuccessorNID int64
+	// PartialChanged has the room's Partial written.
+	PartialChanged bool
+	// Completed makes all members of a room known: the change has a position of its own,
+	// behind those of its events, Position.
+	Completed bool
+	Position  Position
+	offset    int64
+	// JudgedAnew are events stored before, whose state, flags and what they replace change.
+	JudgedAnew []*Event
 	// Summary, if not nil, replaces the room's directory entry.
 	Summary *RoomSummary
 	// StateAfter is the room's state after the change, for followers.
@@ -93,7 +102,7 @@ type RoomSummary struct {
 func (c *Change) rows() int {
 	n := c.userRows()
 	if c.Room != nil {
-		n += len(c.Room.Events)
+		n += len(c.Room.Events) + 1 // for what is completed
 	}
 	return n
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"github.com/lib/pq"
 )
 
 // DeviceListPosition is the newest change of the user's devices that other servers
@@ -69,6 +71,17 @@ func (db *DB) UnannouncedDevices(ctx context.Context, userID string) ([]DeviceLi
 	})
 	if err != nil {
 		return nil, fmt.Errorf("looking for devices that weren't announced: %w", err)
+	}
+	return list, nil
+}
+
+// DeviceChangesOf returns the changes of the users' devices after a position.
+func (db *DB) DeviceChangesOf(ctx context.Context, users []string, after Position) ([]DeviceChange, error) {
+	rows, err := db.query(ctx, `SELECT`+deviceChangeColumns+`FROM device_changes
+		WHERE user_id = ANY($1) AND position > $2 ORDER BY position`, pq.StringArray(users), after)
+	list, err := collect(rows, err, scanDeviceChange)
+	if err != nil {
+		return nil, fmt.Errorf("reading changes of users' devices: %w", err)
 	}
 	return list, nil
 }

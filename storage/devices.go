@@ -51,14 +51,11 @@ func (db *DB) GetDevice(ctx context.Context, userID, deviceID string) (*Device, 
 	return &d, nil
 }
 
-// RenameDevice sets a device's display name, or returns ErrNotFound. It reports whether the
-// device has keys, with which others are shown the name.
-func (db *DB) RenameDevice(ctx context.Context, userID, deviceID, name string) (hasKeys bool, err error) {
-	err = db.scanRow(ctx, `
-		UPDATE devices d SET display_name = $3 WHERE user_id = $1 AND device_id = $2
-		RETURNING EXISTS (SELECT 1 FROM device_keys k WHERE k.user_id = d.user_id AND k.device_id = d.device_id)`,
-		[]any{userID, deviceID, name}, &hasKeys)
-	return hasKeys, notFound("renaming a device", err)
+// RenameDevice sets a device's display name, or returns ErrNotFound.
+func (db *DB) RenameDevice(ctx context.Context, userID, deviceID, name string) error {
+	n, err := db.exec(ctx, `
+		UPDATE devices SET display_name = $3 WHERE user_id = $1 AND device_id = $2`, userID, deviceID, name)
+	return oneRow("renaming a device", n, err)
 }
 
 // DeleteDevices deletes those of the user's devices that exist, with their

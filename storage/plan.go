@@ -65,7 +65,11 @@ func (p *plan) addRoom(t *Ticket) {
 		p.offsets[e.NID] = p.positions
 		r.lastPos = p.positions
 	}
-	p.hasState = p.hasState || r.create || len(c.Snapshots)+len(c.State)+len(c.Memberships)+
+	if c.Completed {
+		p.positions++
+		c.offset, r.lastPos = p.positions, p.positions
+	}
+	p.hasState = p.hasState || r.create || c.PartialChanged || len(c.Snapshots)+len(c.State)+len(c.Memberships)+
 		len(c.Redactions)+len(c.PendingRedactions)+len(c.Placed)+len(c.Gaps)+len(c.Highlights)+len(c.Exceptions)+len(c.Aliases)+len(c.InviteStates) > 0 || c.Summary != nil || c.Publish || c.SuccessorNID != 0
 }
 
@@ -86,6 +90,12 @@ func (p *plan) setBase(base Position) {
 	next := base
 	for _, off := range p.offsets {
 		next = max(next, base+off)
+	}
+	for _, t := range p.tickets {
+		if c := t.change.Room; c != nil && c.Completed {
+			c.Position = base + c.offset
+			next = max(next, c.Position)
+		}
 	}
 	for _, t := range p.tickets {
 		c := t.change
@@ -126,19 +136,23 @@ func (r *roomPlan) setPositions() {
 		for _, e := range c.Events {
 			latest = max(latest, e.Position)
 		}
+		latest = max(latest, c.Position)
 		if latest != 0 {
 			c.Room.LatestPosition = latest
 		}
 		for i := range c.Memberships {
 			c.Memberships[i].Position = positionOf(c, c.Memberships[i].EventNID)
 		}
+		if c.PartialChanged {
+			c.Room.Partial.setPosition(c)
+		}
 	}
 }
 
-// positionOf is the position of the change's event with the given number, or of
-// its last event when state resolution brought an older one back.
+// positionOf is the position of the change's event with the given number, or the last one
+// when state resolution brought an older one back.
 func positionOf(c *RoomChange, nid int64) Position {
-	var last Position
+	last := c.Position
 	for _, e := range c.Events {
 		if e.NID == nid && e.Position != 0 {
 			return e.Position

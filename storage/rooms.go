@@ -14,7 +14,11 @@ func (db *DB) GetRoom(ctx context.Context, roomID string) (*Room, error) {
 		FROM rooms WHERE room_id = $1 AND version > 0`, []any{roomID},
 		&r.NID, &r.RoomVersion, &r.Version, &r.LatestPosition, &r.Depth,
 		(*pq.StringArray)(&r.ForwardExtremities), &r.SnapshotNID)
-	return &r, notFound("reading a room", err)
+	if err != nil {
+		return nil, notFound("reading a room", err)
+	}
+	r.Partial, err = db.getPartial(ctx, r.NID)
+	return &r, err
 }
 
 // RoomHead is everything about a room that a new event is built on, as of one

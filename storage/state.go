@@ -88,8 +88,8 @@ func (db *DB) StateAt(ctx context.Context, snapshot int64) (StateMap, error) {
 	byNID := make(map[int64]row, len(all))
 	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
 		var v row
-		err := r.Scan(&v.EventNID, &v.Type, &v.StateKey, &v.EventID, &v.Membership)
-		v.Membership = internMembership(v.Membership)
+		var err error
+		v.StateTuple, v.StateEntry, err = scanState(r)
 		byNID[v.EventNID] = v
 		return struct{}{}, err
 	})
@@ -101,6 +101,49 @@ func (db *DB) StateAt(ctx context.Context, snapshot int64) (StateMap, error) {
 		b.Set(v.StateTuple, v.StateEntry)
 	}
 	return b.Map(), nil
+}
+
+// StateOf returns the state that consists of the events of a room. Rejected ones are left
+// out, unless that was decided without knowing all of the room's members.
+func (db *DB) StateOf(ctx context.Context, room int64, ids []string) (StateMap, error) {
+	rows, err := db.query(ctx, `
+		SELECT nid, type, state_key, event_id,
+			CASE WHEN type = 'm.room.member' THEN coalesce(json::json->'content'->>'membership', '') ELSE '' END
+		FROM events WHERE event_id = ANY($1) AND room_nid = $2 AND state_key IS NOT NULL AND (flags & 2 = 0 OR flags & 32 <> 0)`,
+		pq.StringArray(ids), room)
+	b := NewStateMapBuilder()
+	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+		t, e, err := scanState(r)
+		b.Set(t, e)
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the state that events make: %w", err)
+	}
+	return b.Map(), nil
+}
+
+func scanState(r *sql.Rows) (t StateTuple, e StateEntry, err error) {
+	err = r.Scan(&e.EventNID, &t.Type, &t.StateKey, &e.EventID, &e.Membership)
+	e.Membership = internMembership(e.Membership)
+	return t, e, err
+}
+
+// MemberEvents returns member events of a room by number, with no more than whose they are
+// and who sent them.
+func (db *DB) MemberEvents(ctx context.Context, room int64, list []int64) (map[int64]*Event, error) {
+	rows, err := db.query(ctx, `SELECT nid, state_key, sender FROM events WHERE nid = ANY($1) AND state_key IS NOT NULL`, nids(list))
+	found := make(map[int64]*Event, len(list))
+	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+		e := &Event{RoomNID: room, Type: "m.room.member"}
+		err := r.Scan(&e.NID, &e.StateKey, &e.Sender)
+		found[e.NID] = e
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading who is a member: %w", err)
+	}
+	return found, nil
 }
 
 // StateOfType returns the numbers of up to limit events of the type in the room's

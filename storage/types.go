@@ -36,6 +36,9 @@ const (
 	// Relayed marks an event of this server's users that another server was given, which
 	// sends it to all others in the room: a join by way of that server.
 	Relayed
+	// Presumed marks an event that was judged while not all of the room's members were known;
+	// the state before it lacks some.
+	Presumed
 )
 
 // Accepted reports whether the event counts: it is no outlier, and was neither rejected
@@ -133,6 +136,8 @@ type Room struct {
 	Depth              int64
 	ForwardExtremities []string
 	SnapshotNID        int64
+	// Partial, unless nil, says that the room was joined before its members were known.
+	Partial *Partial
 }
 
 // Snapshot is a row of the chain of state deltas; see migrations/0001_stream.sql.
@@ -148,7 +153,8 @@ type Snapshot struct {
 type StateChange struct {
 	StateTuple
 	StateEntry
-	// Event is the index in RoomChange.Events of the event that made it current.
+	// Event is the index in RoomChange.Events of the event that made it current. Behind the
+	// last it stands for a change that is completed.
 	Event int
 }
 

@@ -17,7 +17,7 @@ func (w *batchWriter) writeState(ctx context.Context, p *plan) error {
 		}
 	}
 	for _, write := range []func(context.Context, []*RoomChange) error{
-		w.placeOutliers, w.writeSnapshots, w.writeCurrentState, w.removeCurrentState, w.writeMemberships,
+		w.placeOutliers, w.writeJudgedAnew, w.writePartial, w.writeSnapshots, w.writeCurrentState, w.removeCurrentState, w.writeMemberships,
 		w.writeInviteStates, w.writeRedactions, w.writePendingRedactions, w.writeGaps, w.writeHighlights, w.writeExceptions, w.writeSummaries, w.writeDirectory,
 	} {
 		if err := write(ctx, changes); err != nil {
@@ -85,7 +85,7 @@ func lastState(changes []*RoomChange, removed bool) map[roomTuple]stateRow {
 	last := map[roomTuple]stateRow{}
 	for _, c := range changes {
 		for _, s := range c.State {
-			row := stateRow{StateEntry: s.StateEntry}
+			row := stateRow{StateEntry: s.StateEntry, position: c.Position}
 			if s.Event < len(c.Events) {
 				row.position = c.Events[s.Event].Position
 			}

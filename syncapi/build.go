@@ -137,7 +137,7 @@ func (q *request) loadVisibilities(ctx context.Context, m *moment) error {
 	for _, s := range m.joined {
 		s.vis = visible[s.room.nid]
 		if s.newly && !q.initial {
-			s.newly = s.vis.MembershipAt(storage.Place{Position: s.since}) != "join"
+			s.newly = s.vis.MembershipAt(storage.Place{Position: s.since}) != "join" || q.isNew(s)
 		}
 	}
 	return nil
@@ -252,7 +252,7 @@ func (q *request) attachRoomData(m *moment, rooms map[string][]storage.AccountDa
 	defer h.mu.RUnlock()
 	for roomID, data := range rooms {
 		r := h.byID[roomID]
-		if r == nil || r.view == nil || !q.filter.MatchesRoom(roomID) {
+		if r == nil || r.view == nil || !q.filter.MatchesRoom(roomID) || q.awaitsMembers(r.view) {
 			continue
 		}
 		membership, ok := q.u.memberships[r.nid]

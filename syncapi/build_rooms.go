@@ -106,7 +106,7 @@ func (q *request) bundle(ctx context.Context, parts []*part) error {
 
 // worthShowing reports whether there is anything new in the room.
 func (q *request) worthShowing(p *part) bool {
-	return p.newly || q.fullState || len(p.timeline.entries) > 0 || p.timeline.limited || len(p.state) > 0 ||
+	return p.newly || q.fullState || p.gotMembers() || len(p.timeline.entries) > 0 || p.timeline.limited || len(p.state) > 0 ||
 		q.showsTyping(p.roomShot) || len(p.data) > 0 || len(q.visibleReceipts(p.roomShot)) > 0
 }
 
@@ -174,7 +174,7 @@ func (q *request) appendStateEvents(b []byte, nids []int64, events map[int64]*st
 
 // appendSummary tells who is in the room, when that may have changed.
 func (q *request) appendSummary(b []byte, p *part, state map[int64]*storage.Event) []byte {
-	changed := p.newly || q.fullState
+	changed := p.newly || q.fullState || p.gotMembers()
 	for _, e := range p.timeline.entries {
 		changed = changed || e.event.Type == "m.room.member"
 	}

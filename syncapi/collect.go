@@ -111,6 +111,9 @@ func (q *request) shoot(m *moment) (missing []*room) {
 // shootRoom returns the room if there may be anything new in it. What memory
 // doesn't know for certain is found out later.
 func (q *request) shootRoom(r *room, membership storage.Membership) *roomShot {
+	if q.awaitsMembers(r.view) {
+		return nil
+	}
 	since := q.since.Position
 	typingNews := r.typingSerial > q.since.Typing && (!q.initial || len(r.typing) > 0)
 	receipts := r.receipts[sort.Search(len(r.receipts), func(i int) bool { return r.receipts[i].Position > since }):]
@@ -121,7 +124,7 @@ func (q *request) shootRoom(r *room, membership storage.Membership) *roomShot {
 	s := &roomShot{room: r, membership: membership, view: r.view, tail: r.tail, tailFrom: r.tailFrom, latest: r.latest,
 		receipts: receipts, receiptsFrom: r.receiptsFrom, typingNews: typingNews}
 	s.since, s.limit = since, q.limit()
-	s.newly = q.initial || membership.Position > since
+	s.newly = q.initial || membership.Position > since || q.isNew(s)
 	if s.typingNews {
 		s.typing = r.typers()
 	}
@@ -179,7 +182,7 @@ func (q *request) shares(other string) bool {
 		if m.Membership != "join" {
 			continue
 		}
-		if r := q.api.hub.rooms[nid]; r.view != nil && r.view.Membership(other) == "join" {
+		if r := q.api.hub.rooms[nid]; r.view != nil && q.api.rooms.MayBeIn(r.view, other) {
 			return true
 		}
 	}

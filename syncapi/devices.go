@@ -64,7 +64,7 @@ func (h *hub) followDevices(c *storage.Change) {
 func (h *hub) tellSharers(userID string, p storage.Position) {
 	told := map[*user]bool{}
 	for _, r := range h.rooms {
-		if len(r.watchers) == 0 || r.view == nil || r.view.Membership(userID) != "join" {
+		if len(r.watchers) == 0 || r.view == nil || !h.o.Rooms.MayBeIn(r.view, userID) {
 			continue
 		}
 		for w := range r.watchers {

@@ -60,6 +60,10 @@ func (h *hub) followRoom(c *storage.RoomChange) {
 	}
 	h.advance(r, c)
 	r.logState(c)
+	if c.Completed { // events have come into the timeline, and gone from it
+		h.forgetTail(r, c.Position)
+		c = &storage.RoomChange{Redactions: c.Redactions}
+	}
 	for i, e := range c.Events {
 		if e.Position != 0 && e.Accepted() {
 			r.bump(e)
@@ -269,7 +273,12 @@ func (h *hub) shrink() {
 		if h.bytes+h.standing <= h.o.CacheBytes*3/4 {
 			return
 		}
-		h.grow(r, -r.bytes)
-		r.tail, r.tailFrom, r.liveFrom = nil, h.position, h.position
+		h.forgetTail(r, h.position)
 	}
+}
+
+// forgetTail has the room's timeline up to a position be read anew when it is needed.
+func (h *hub) forgetTail(r *room, upTo storage.Position) {
+	h.grow(r, -r.bytes)
+	r.tail, r.tailFrom, r.liveFrom = nil, upTo, upTo
 }

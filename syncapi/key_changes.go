@@ -23,6 +23,7 @@ func (a *API) getKeyChanges(r *http.Request, requester *httpapi.Requester) (any,
 		return nil, err
 	}
 	q := &request{api: a, requester: requester, now: time.Now(), since: from, filter: &filter.Sync{}}
+	q.filter.Room.State.LazyLoadMembers = true // rooms count whose members aren't known yet
 	if q.u, err = a.user(r.Context(), requester.UserID); err != nil {
 		return nil, err
 	}

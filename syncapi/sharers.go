@@ -61,6 +61,7 @@ func (h *hub) findSharersOnce(ctx context.Context) error {
 			}
 		}
 	}
+	h.findPresumed(newest)
 	for id, p := range newest {
 		if u := h.users[id]; u != nil {
 			h.devicesConcern(u, p)

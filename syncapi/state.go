@@ -19,9 +19,13 @@ func (q *request) stateOf(ctx context.Context, m *moment, s *roomShot, t *timeli
 		q.wholeState(s, t, wanted)
 	case q.stateAfter && m.stateChanged != nil:
 		for _, tuple := range m.stateChanged[s.room.nid] {
-			if e, ok := s.view.State.Get(tuple); ok {
+			if e, ok := s.view.State.Get(tuple); ok && (tuple.Type != "m.room.member" || !f.LazyLoadMembers || !s.gotMembers()) {
 				wanted[tuple] = e.EventNID
 			}
+		}
+	case s.gotMembers():
+		if err := q.judgedAnew(ctx, s, wanted); err != nil {
+			return nil, err
 		}
 	case t.limited || q.stateAfter:
 		changes, err := q.stateChanges(ctx, m, s)

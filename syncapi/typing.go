@@ -56,7 +56,7 @@ func (a *API) putTyping(r *http.Request, u *httpapi.Requester) (any, error) {
 		}
 		until = time.Now().Add(d)
 	}
-	a.hub.setTyping(v.Room.NID, u.UserID, until)
+	a.hub.setTyping(v.Room.NID, v.Room.ID, u.UserID, until)
 	if a.o.OnTyping != nil {
 		a.o.OnTyping(r.Context(), v.Room.ID, u.UserID, *body.Typing)
 	}
@@ -64,19 +64,22 @@ func (a *API) putTyping(r *http.Request, u *httpapi.Requester) (any, error) {
 }
 
 // ShowTyping shows until when a user of another server types; the zero time ends it.
-func (a *API) ShowTyping(roomNID int64, userID string, until time.Time) {
-	a.hub.setTyping(roomNID, userID, until)
+func (a *API) ShowTyping(roomNID int64, roomID, userID string, until time.Time) {
+	a.hub.setTyping(roomNID, roomID, userID, until)
 }
 
-// setTyping notes until when somebody types; the zero time ends it. In a room
-// that nobody syncs there is nobody to be told.
-func (h *hub) setTyping(nid int64, userID string, until time.Time) {
+// setTyping notes until when somebody types; the zero time ends it. Somebody may begin to
+// sync the room meanwhile.
+func (h *hub) setTyping(nid int64, roomID, userID string, until time.Time) {
 	h.mu.Lock()
 	defer h.poke()
 	defer h.mu.Unlock()
 	r := h.rooms[nid]
-	if r == nil {
+	if r == nil && until.IsZero() {
 		return
+	}
+	if r == nil {
+		r = h.addRoom(nid, roomID)
 	}
 	_, typed := r.typing[userID]
 	if until.IsZero() {
