@@ -160,7 +160,10 @@ func (a *API) enter(r *http.Request, u *httpapi.Requester, membership string) (a
 // enterVia changes the user's own membership here, or by way of another server where this
 // one isn't in the room or can't tell whether its rules let the user in.
 func (a *API) enterVia(r *http.Request, m roomserver.MembershipRequest, via []string) error {
-	remote, err := a.rooms.EnteredRemotely(r.Context(), m.RoomID, m.Target)
+	remote, err := a.rooms.Remote(r.Context(), m.RoomID)
+	if m.Membership == "join" {
+		remote, err = a.rooms.JoinedRemotely(r.Context(), m.RoomID, m.Target)
+	}
 	if err != nil {
 		return err
 	}

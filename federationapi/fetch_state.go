@@ -81,8 +81,7 @@ func (a *API) fetchWholeState(ctx context.Context, server string, v *roomserver.
 	return nil
 }
 
-// eventTexts are the events of an answer that holds a state, and what authorises it. They
-// share the answer's memory.
+// eventTexts are the events of an answer that holds a state, and what authorises it.
 func eventTexts(answer []byte) (texts []json.RawMessage, ok bool) {
 	if !gjson.ValidBytes(answer) {
 		return nil, false

@@ -28,9 +28,9 @@ func (s *Server) Remote(ctx context.Context, roomID string) (bool, error) {
 	return joined[s.o.ServerName] == 0 && (!known || len(joined) > 0), nil
 }
 
-// EnteredRemotely is Remote for a user who wants to come in. While members aren't known
-// nobody here can tell whether a user is banned of whom nothing is known.
-func (s *Server) EnteredRemotely(ctx context.Context, roomID, userID string) (bool, error) {
+// JoinedRemotely is Remote for a user who wants to join. While members aren't known nobody
+// here can tell whether a user is banned of whom nothing is known.
+func (s *Server) JoinedRemotely(ctx context.Context, roomID, userID string) (bool, error) {
 	remote, err := s.Remote(ctx, roomID)
 	if remote || err != nil {
 		return remote, err

@@ -147,10 +147,11 @@ func (w *batchWriter) exec(ctx context.Context, doing, query string, args ...any
 }
 
 // alreadyCommitted finds out, after a broken connection, whether the batch was
-// committed after all: its events then are there, with their positions. A batch
-// without events is simply written again, which has the same effect.
+// committed after all: its events then are there, with their positions, or a room has got
+// its members. Another batch is simply written again, which has the same effect.
 func (w *batchWriter) alreadyCommitted(p *plan) (bool, error) {
-	if len(p.events)+len(p.placed) == 0 {
+	completed := p.completed()
+	if len(p.events)+len(p.placed) == 0 && completed == nil {
 		return false, nil
 	}
 	ctx := context.Background()
@@ -172,6 +173,16 @@ func (w *batchWriter) alreadyCommitted(p *plan) (bool, error) {
 	list, err := collect(rows, err, func(r *sql.Rows) (f found, err error) {
 		return f, r.Scan(&f.nid, &f.room, &f.position)
 	})
+	if err == nil && completed != nil {
+		var whole, room int64
+		err = w.queryRow(ctx, `SELECT coalesce(max(p.whole_at), 0), coalesce(max(r.nid), 0)
+			FROM rooms r JOIN partial_rooms p ON p.room_nid = r.nid WHERE r.nid = $1 AND r.version = $2`,
+			[]any{completed.Room.NID, completed.Room.Version}, &whole, &room)
+		if whole > 0 {
+			p.setBase(whole - completed.offset)
+			list = append(list, found{room: room})
+		}
+	}
 	if err != nil || len(list) == 0 {
 		return false, err
 	}

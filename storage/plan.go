@@ -76,6 +76,16 @@ func (p *plan) addRoom(t *Ticket) {
 // onlyMessages reports whether one statement does it all.
 func (p *plan) onlyMessages() bool { return len(p.rooms) > 0 && !p.hasState }
 
+// completed is a change that makes all members of a room known, nil for none.
+func (p *plan) completed() *RoomChange {
+	for _, t := range p.tickets {
+		if c := t.change.Room; c != nil && c.Completed {
+			return c
+		}
+	}
+	return nil
+}
+
 // setBase gives every row its position, in the order of the tickets: events of
 // the whole batch first, then what users did.
 func (p *plan) setBase(base Position) {

@@ -33,7 +33,8 @@ func TestBigRoomJoin(t *testing.T) {
 	if n, err := strconv.Atoi(wanted); err == nil {
 		members = n
 	}
-	one, two := federating(t), federating(t)
+	one, name := federating(t)
+	two, _ := federating(t)
 	alice := register(t, one.direct, "alice")
 	room := alice.createRoom(t, map[string]any{"preset": "public_chat", "name": "Everybody"})
 	began := time.Now()
@@ -47,7 +48,7 @@ func TestBigRoomJoin(t *testing.T) {
 	bob := register(t, two.direct, "bob")
 	peak := watchMemory(two)
 	began = time.Now()
-	bob.ok(t, "POST", clientV3+"/join/"+room+"?via="+one.name(), map[string]any{})
+	bob.ok(t, "POST", clientV3+"/join/"+room+"?via="+name, map[string]any{})
 	first := bob.sync(t, "", `{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":10}}}`)
 	bob.say(t, room, "hello")
 	usable := time.Since(began)
@@ -68,30 +69,6 @@ func TestBigRoomJoin(t *testing.T) {
 	if joined != members+1 || usable > bigRoomUsable || complete > bigRoomComplete || most > bigRoomMemory {
 		t.Errorf("that is more than %s, %s and %d MiB, or fewer than all members: %d", bigRoomUsable, bigRoomComplete, bigRoomMemory>>20, joined)
 	}
-}
-
-// federating starts a server that other ones can talk with.
-func federating(t *testing.T) *server {
-	t.Helper()
-	address := freeAddress(t)
-	return startServer(t, "server_name="+address, "listen.federation="+address, "federation.enabled=true",
-		"federation.allow_private_ranges=true", "federation.verify_certificates=false", "passwords.bcrypt_cost=4")
-}
-
-// name is the server's name.
-func (s *server) name() string {
-	s.t.Helper()
-	config, err := os.ReadFile(s.config)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(config)) {
-		if name, ok := strings.CutPrefix(line, "server_name:"); ok {
-			return strings.Trim(strings.TrimSpace(name), `"`)
-		}
-	}
-	s.t.Fatal("the server has no name")
-	return ""
 }
 
 // inParallel runs f for each of n things, 16 at a time.
