@@ -69,11 +69,7 @@ func (a *attack) refs(ids []string) any {
 }
 
 func (a *attack) auth(more ...string) any {
-	list := []string{}
-	for _, id := range slices.Concat(a.ids("auth_events"), more) {
-		list = append(list, id)
-	}
-	return a.refs(list)
+	return a.refs(slices.Concat(a.ids("auth_events"), more))
 }
 
 // ids are those that a good event refers to.

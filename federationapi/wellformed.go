@@ -81,8 +81,3 @@ func readsAlike(value gjson.Result) bool {
 	})
 	return alike
 }
-
-// wellFormedOf leaves out events that aren't.
-func wellFormedOf[T ~[]byte](list []T) []T {
-	return slices.DeleteFunc(list, func(text T) bool { return wellFormed(json.RawMessage(text)) != nil })
-}
