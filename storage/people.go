@@ -163,7 +163,7 @@ func (db *DB) FindPeople(ctx context.Context, q PeopleQuery, limit int) ([]Perso
 		), size AS MATERIALIZED (
 			SELECT coalesce(sum(joined_members), 0) <= `+fewPeople+` AS few FROM room_summaries WHERE room_nid IN (SELECT room_nid FROM seen)
 		) SELECT user_id, display_name, avatar_url FROM people p
-		WHERE true`+conditions+` AND ($2 <> '' AND right(p.user_id, length($2)) = $2
+		WHERE p.user_id <> $1`+conditions+` AND ($2 <> '' AND right(p.user_id, length($2)) = $2
 			OR p.user_id IN (SELECT m.user_id FROM memberships m JOIN seen USING (room_nid) WHERE m.membership = 'join' AND (SELECT few FROM size))
 			OR NOT (SELECT few FROM size) AND EXISTS (
 				SELECT FROM memberships m WHERE m.user_id = p.user_id AND m.membership = 'join' AND m.room_nid + 0 = ANY(ARRAY(SELECT room_nid FROM seen)) OFFSET 0))
