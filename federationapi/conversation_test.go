@@ -13,8 +13,17 @@ import (
 	"hearth/storage"
 )
 
-// join has a user of h join a room by another server.
+// join has a user of h join a room by another server, which tells who is in it.
 func (h *hearth) join(room, user string, via *hearth) {
+	h.t.Helper()
+	h.enter(room, user, via)
+	if err := h.rooms.WaitForMembers(background(h.t), room); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// enter is join before it is known who is in the room.
+func (h *hearth) enter(room, user string, via *hearth) {
 	h.t.Helper()
 	r := roomserver.MembershipRequest{RoomID: room, Sender: user, Target: user, Membership: "join"}
 	content, err := h.rooms.MemberContent(background(h.t), r)

@@ -41,18 +41,9 @@ func (a *API) fetchStateBefore(ctx context.Context, server string, v *roomserver
 		return nil, err
 	}
 	if len(unknown) > maxSingleEvents {
-		if err := a.fetchWholeState(ctx, server, v, query); err != nil {
-			return nil, err
-		}
-	} else if err := a.addUnknown(ctx, server, v, unknown); err != nil {
-		return nil, err
+		return ids.State, a.fetchWholeState(ctx, server, v, query)
 	}
-	// Of some events the signatures may be beyond verifying, but not of many.
-	unknown, err = a.rooms.UnknownEvents(ctx, v, ids.State)
-	if err == nil && len(unknown) > len(ids.State)/10 {
-		err = badAnswer(server, "%d of the %d events of the state can't be had", len(unknown), len(ids.State))
-	}
-	return ids.State, err
+	return ids.State, a.addUnknown(ctx, server, v, unknown)
 }
 
 // fetchWholeState asks a server for all events of a state, and stores those that aren't

@@ -149,6 +149,16 @@ func (a *API) completeFrom(ctx context.Context, server string, v *roomserver.Vie
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", server, err)
 	}
+	for _, t := range told {
+		// Of some events the signatures may be beyond verifying, but not of many.
+		unknown, err := a.rooms.UnknownEvents(ctx, v, t.State)
+		if err != nil {
+			return err
+		}
+		if len(unknown) > len(t.State)/10 {
+			return badAnswer(server, "%d of the %d events of the state can't be had", len(unknown), len(t.State))
+		}
+	}
 	began := time.Now()
 	if err := a.rooms.Complete(ctx, v.Room.ID, join.ID, told); err != nil {
 		return fmt.Errorf("taking over what %s tells: %w", server, err)

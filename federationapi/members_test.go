@@ -63,7 +63,7 @@ func halfJoined(t *testing.T, n int) (all []*hearth, room, bob string, release f
 		object{"users": object{"@alice:" + one.name: 100, "@dave:" + one.name: 100}, "users_default": 0})
 	one.member(room, "@dave:"+one.name, "leave")
 	release = one.holdState()
-	two.join(room, bob, one)
+	two.enter(room, bob, one)
 	return all, room, bob, release
 }
 
