@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/matrix-org/gomatrixserverlib"
@@ -114,7 +115,7 @@ func TestHostileAnswers(t *testing.T) {
 				}
 				return object{}
 			}
-			next := 0
+			var next atomic.Int64
 			two.tell(lies{
 				"/get_missing_events/": func(*http.Request) any { return object{"events": bad} },
 				"/backfill/":           func(*http.Request) any { return object{"pdus": bad} },
@@ -129,7 +130,7 @@ func TestHostileAnswers(t *testing.T) {
 					}
 					return object{"pdu_ids": append(ids, chain...), "auth_chain_ids": append(chain, ids...)}
 				},
-				"/event/": func(*http.Request) any { next++; return object{"pdus": bad[next%len(bad):][:1]} },
+				"/event/": func(*http.Request) any { return object{"pdus": bad[int(next.Add(1))%len(bad):][:1]} },
 			})
 			for n := range 2 { // after what nobody has
 				unknown := "$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
