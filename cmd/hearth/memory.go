@@ -76,9 +76,11 @@ func (c *calmness) returnMemory() {
 	runtime.ReadMemStats(&m)
 	calm := m.NumGC-c.collections < calmCollections
 	c.collections = m.NumGC
-	free := int64(m.HeapIdle-m.HeapReleased) + max(0, int64(m.HeapAlloc)-liveBytes()) +
+	live := liveBytes()
+	free := int64(m.HeapIdle-m.HeapReleased) + max(0, int64(m.HeapAlloc)-live) +
 		max(0, int64(m.StackInuse)-stackBytes*int64(runtime.NumGoroutine()))
-	if calm && free > worthReturning {
+	// What is live has to be gone through for it, so that it must be worth that.
+	if calm && free > max(worthReturning, live/8) {
 		debug.FreeOSMemory()
 		runtime.ReadMemStats(&m)
 		c.collections = m.NumGC
