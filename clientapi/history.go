@@ -137,20 +137,27 @@ func (h *history) backwards(ctx context.Context, n int, before, floor storage.Pl
 		if err != nil || more || gap == nil {
 			return events, end, more, err
 		}
-		if len(events) == n {
+		again, enough, err := h.atGap(ctx, gap, round, n, len(events))
+		switch {
+		case err != nil:
+			return nil, end, false, err
+		case enough:
 			return events, end, true, nil
+		case !again:
+			end = storage.Place{Position: gap.Position, Sub: math.MinInt32 + 2} // which a token can name
 		}
-		if filled, err := h.fill(ctx, gap, round); err != nil || filled {
-			if err != nil {
-				return nil, end, false, err
-			}
-			continue
-		}
-		if len(events) > 0 { // the other servers may answer the next time
-			return events, end, true, nil
-		}
-		end = storage.Place{Position: gap.Position, Sub: math.MinInt32 + 2} // which a token can name
 	}
+}
+
+// atGap is how a page of n events that has got some goes on where it comes to a gap: again,
+// because that is smaller now, or with what there is, because it is enough or other servers
+// may answer the next time. Otherwise the gap is passed over.
+func (h *history) atGap(ctx context.Context, gap *storage.Gap, round, n, got int) (again, enough bool, err error) {
+	if got == n {
+		return false, true, nil
+	}
+	filled, err := h.fill(ctx, gap, round)
+	return filled, !filled && got > 0, err
 }
 
 // maxFills bounds how often other servers are asked for one page.
@@ -192,19 +199,15 @@ func (h *history) forwards(ctx context.Context, n int, after, ceiling storage.Pl
 		if err != nil || more || gap == nil {
 			return events, end, more, err
 		}
-		if len(events) == n {
+		again, enough, err := h.atGap(ctx, gap, round, n, len(events))
+		switch {
+		case err != nil:
+			return nil, end, false, err
+		case enough:
 			return events, end, true, nil
+		case !again:
+			passed = gap.Place
 		}
-		if filled, err := h.fill(ctx, gap, round); err != nil || filled {
-			if err != nil {
-				return nil, end, false, err
-			}
-			continue
-		}
-		if len(events) > 0 { // the other servers may answer the next time
-			return events, end, true, nil
-		}
-		passed = gap.Place
 	}
 }
 

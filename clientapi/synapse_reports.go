@@ -18,21 +18,11 @@ func (a *API) synapseReportRoutes() []httpapi.Route {
 	for _, kind := range []string{"event", "room", "user"} {
 		path := "/_synapse/admin/v1/" + kind + "_reports"
 		routes = append(routes,
-			httpapi.Route{Method: "GET", Path: path, Handle: adminOnly(func(r *http.Request) (any, error) { return a.listReports(r, kind) })},
-			httpapi.Route{Method: "GET", Path: path + "/{reportId}", Handle: adminOnly(func(r *http.Request) (any, error) { return a.getReport(r, kind) })},
-			httpapi.Route{Method: "DELETE", Path: path + "/{reportId}", Handle: adminOnly(func(r *http.Request) (any, error) { return a.deleteReport(r, kind) })})
+			httpapi.Route{Method: "GET", Path: path, Handle: func(r *http.Request, _ *httpapi.Requester) (any, error) { return a.listReports(r, kind) }},
+			httpapi.Route{Method: "GET", Path: path + "/{reportId}", Handle: func(r *http.Request, _ *httpapi.Requester) (any, error) { return a.getReport(r, kind) }},
+			httpapi.Route{Method: "DELETE", Path: path + "/{reportId}", Handle: func(r *http.Request, _ *httpapi.Requester) (any, error) { return a.deleteReport(r, kind) }})
 	}
-	return routes
-}
-
-// adminOnly refuses everybody but administrators.
-func adminOnly(handle func(r *http.Request) (any, error)) func(*http.Request, *httpapi.Requester) (any, error) {
-	return func(r *http.Request, u *httpapi.Requester) (any, error) {
-		if !u.Admin {
-			return nil, httpapi.Forbidden("You are not a server admin")
-		}
-		return handle(r)
-	}
+	return httpapi.ForAdmins(routes)
 }
 
 // maxReportPage bounds the reports in an answer.

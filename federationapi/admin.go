@@ -10,20 +10,11 @@ import (
 )
 
 func (a *API) adminRoutes() []httpapi.Route {
-	return []httpapi.Route{
-		{Method: "GET", Path: "/destinations", Handle: forAdmins(a.getDestinations)},
-		{Method: "GET", Path: "/destinations/{server}", Handle: forAdmins(a.getDestination)},
-		{Method: "POST", Path: "/destinations/{server}/reset_connection", Handle: forAdmins(a.postResetConnection)},
-	}
-}
-
-func forAdmins(handle func(r *http.Request) (any, error)) func(*http.Request, *httpapi.Requester) (any, error) {
-	return func(r *http.Request, u *httpapi.Requester) (any, error) {
-		if !u.Admin {
-			return nil, httpapi.Forbidden("You are not a server admin")
-		}
-		return handle(r)
-	}
+	return httpapi.ForAdmins([]httpapi.Route{
+		{Method: "GET", Path: "/destinations", Handle: a.getDestinations},
+		{Method: "GET", Path: "/destinations/{server}", Handle: a.getDestination},
+		{Method: "POST", Path: "/destinations/{server}/reset_connection", Handle: a.postResetConnection},
+	})
 }
 
 // destinationStatus is how sending to a server goes, as Synapse says it, and with why it
@@ -68,7 +59,7 @@ func (s *sender) status(d *destination) destinationStatus {
 const maxListed = 1000
 
 // getDestinations is GET /_synapse/admin/v1/federation/destinations.
-func (a *API) getDestinations(r *http.Request) (any, error) {
+func (a *API) getDestinations(r *http.Request, _ *httpapi.Requester) (any, error) {
 	from, limit := 0, 100
 	for name, into := range map[string]*int{"from": &from, "limit": &limit} {
 		if text := one(r, name); text != "" {
@@ -112,7 +103,7 @@ func (a *API) destinationOf(r *http.Request) (*destination, error) {
 }
 
 // getDestination is GET /_synapse/admin/v1/federation/destinations/{destination}.
-func (a *API) getDestination(r *http.Request) (any, error) {
+func (a *API) getDestination(r *http.Request, _ *httpapi.Requester) (any, error) {
 	a.sender.mu.Lock()
 	defer a.sender.mu.Unlock()
 	d, err := a.destinationOf(r)
@@ -125,7 +116,7 @@ func (a *API) getDestination(r *http.Request) (any, error) {
 // postResetConnection is POST
 // /_synapse/admin/v1/federation/destinations/{destination}/reset_connection: a server
 // that is failing is tried at once.
-func (a *API) postResetConnection(r *http.Request) (any, error) {
+func (a *API) postResetConnection(r *http.Request, _ *httpapi.Requester) (any, error) {
 	s := a.sender
 	s.mu.Lock()
 	d, err := a.destinationOf(r)

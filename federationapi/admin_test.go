@@ -25,7 +25,7 @@ func TestDestinationsForAdmins(t *testing.T) {
 	const dead = "127.0.0.1:1"
 	one.append(&storage.Change{RemoteToDevice: []storage.RemoteToDevice{{Server: dead, Content: []byte(`{}`)}}})
 	list := func(path string) gjson.Result {
-		answer, err := one.api.getDestinations(httptest.NewRequest(http.MethodGet, path, nil))
+		answer, err := one.api.getDestinations(httptest.NewRequest(http.MethodGet, path, nil), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

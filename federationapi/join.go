@@ -15,6 +15,7 @@ import (
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/internal/userid"
+	"hearth/roomserver"
 )
 
 const (
@@ -85,12 +86,7 @@ func knownVersions() string {
 }
 
 func (a *API) joinVia(ctx context.Context, server, roomID, userID string, content map[string]any) error {
-	uri := client.Path("/_matrix/federation/v1/make_join", roomID, userID) + knownVersions()
-	made, err := a.askTemplate(ctx, server, uri, roomID, userID, content)
-	if err != nil {
-		return err
-	}
-	pdu, err := a.rooms.SignTemplate(made.Version, &made.Event)
+	version, pdu, err := a.askToEnter(ctx, server, "make_join", roomID, userID, content)
 	if err != nil {
 		return err
 	}
@@ -100,13 +96,25 @@ func (a *API) joinVia(ctx context.Context, server, roomID, userID string, conten
 	if err != nil {
 		return err
 	}
-	return a.takeOver(ctx, server, roomID, made.Version, pdu, answer)
+	return a.takeOver(ctx, server, roomID, version, pdu, answer)
 }
 
 // template is a membership event that another server would take.
 type template struct {
 	Version gomatrixserverlib.RoomVersion `json:"room_version"`
 	Event   gomatrixserverlib.ProtoEvent  `json:"event"`
+}
+
+// askToEnter asks another server for the event by which a user enters a room, or asks to,
+// and signs it.
+func (a *API) askToEnter(ctx context.Context, server, endpoint, roomID, userID string, content map[string]any) (gomatrixserverlib.RoomVersion, gomatrixserverlib.PDU, error) {
+	uri := client.Path("/_matrix/federation/v1/"+endpoint, roomID, userID) + knownVersions()
+	made, err := a.askTemplate(ctx, server, uri, roomID, userID, content)
+	if err != nil {
+		return "", nil, err
+	}
+	pdu, err := a.rooms.SignTemplate(made.Version, &made.Event)
+	return made.Version, pdu, err
 }
 
 // askTemplate asks another server for a membership event to sign, and checks it.
@@ -131,8 +139,8 @@ func checkTemplate(p *gomatrixserverlib.ProtoEvent, roomID, userID string, conte
 	for k, v := range content {
 		own[k] = v
 	}
-	if via := given.Get("join_authorised_via_users_server").Str; via != "" && content["membership"] == "join" {
-		own["join_authorised_via_users_server"] = via
+	if via := given.Get(roomserver.AuthorisedVia).Str; via != "" && content["membership"] == "join" {
+		own[roomserver.AuthorisedVia] = via
 	}
 	raw, err := json.Marshal(own)
 	if err != nil {

@@ -47,12 +47,7 @@ func (a *API) Knock(ctx context.Context, roomID, userID string, via []string, co
 }
 
 func (a *API) knockVia(ctx context.Context, server, roomID, userID string, content map[string]any) error {
-	uri := client.Path("/_matrix/federation/v1/make_knock", roomID, userID) + knownVersions()
-	made, err := a.askTemplate(ctx, server, uri, roomID, userID, content)
-	if err != nil {
-		return err
-	}
-	pdu, err := a.rooms.SignTemplate(made.Version, &made.Event)
+	_, pdu, err := a.askToEnter(ctx, server, "make_knock", roomID, userID, content)
 	if err != nil {
 		return err
 	}

@@ -183,7 +183,7 @@ func (a *API) sentMembership(r *http.Request, origin string, v *roomserver.View,
 		return nil, httpapi.Forbidden("%s may only send its own users' events", origin)
 	}
 	signed := pdu
-	if membership == "join" && gjson.GetBytes(pdu.Content(), viaMember).Exists() {
+	if membership == "join" && gjson.GetBytes(pdu.Content(), roomserver.AuthorisedVia).Exists() {
 		signed = a.rooms.CoSign(pdu) // the check wants the signature that is added later
 	}
 	return pdu, a.verifyEvent(r.Context(), signed)

@@ -50,7 +50,7 @@ func TestRestrictedJoin(t *testing.T) {
 	club := one.room("10")
 	room := one.room("12", roomserver.InitialEvent{Type: "m.room.join_rules", StateKey: new(""), Content: object{
 		"join_rule": "restricted", "allow": []object{{"type": "m.room_membership", "room_id": club}}}})
-	forged := forge(t, one, two, room, bob, object{"membership": "join", viaMember: alice})
+	forged := forge(t, one, two, room, bob, object{"membership": "join", roomserver.AuthorisedVia: alice})
 	two.refused(http.StatusForbidden, "M_FORBIDDEN", one, "PUT",
 		client.Path("/_matrix/federation/v2/send_join", room, forged.EventID()), json.RawMessage(forged.JSON()))
 	if m := one.membership(room, bob); m != "" {

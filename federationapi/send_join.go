@@ -63,7 +63,7 @@ func (a *API) handOverPart(ctx context.Context, v *roomserver.View, join *storag
 	if err != nil {
 		return nil, err
 	}
-	told := map[string]bool{*join.StateKey: true, gjson.GetBytes(join.JSON, "content."+viaMember).Str: true}
+	told := map[string]bool{*join.StateKey: true, gjson.GetBytes(join.JSON, "content."+roomserver.AuthorisedVia).Str: true}
 	if v.Summary.Name == "" && v.Summary.CanonicalAlias == "" {
 		for _, id := range (&roomserver.View{State: before}).Heroes(*join.StateKey) {
 			told[id] = true
@@ -97,14 +97,11 @@ func (a *API) handOverPart(ctx context.Context, v *roomserver.View, join *storag
 	return appendHandedOver(b, join, state, chain), nil
 }
 
-// viaMember names, in a join's content, the user on whose power it rests.
-const viaMember = "join_authorised_via_users_server"
-
 // authoriseJoin signs a join that rests on a user of this server, once more making
 // sure that the room's rules let the user in: nobody says that the event was made from
 // this server's own template.
 func (a *API) authoriseJoin(ctx context.Context, pdu gomatrixserverlib.PDU) (gomatrixserverlib.PDU, error) {
-	via := gjson.GetBytes(pdu.Content(), viaMember)
+	via := gjson.GetBytes(pdu.Content(), roomserver.AuthorisedVia)
 	if !via.Exists() {
 		return pdu, nil
 	}

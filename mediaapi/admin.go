@@ -39,16 +39,7 @@ func (a *API) adminRoutes() []httpapi.Route {
 		{Method: "DELETE", Path: "/users/{userId}/media", Handle: a.adminDeleteUserMedia},
 		{Method: "GET", Path: "/statistics/users/media", Handle: a.adminTotals},
 	}
-	for i := range routes {
-		handle := routes[i].Handle
-		routes[i].Handle = func(r *http.Request, u *httpapi.Requester) (any, error) {
-			if !u.Admin {
-				return nil, httpapi.Forbidden("You are not a server admin")
-			}
-			return handle(r, u)
-		}
-	}
-	return routes
+	return httpapi.ForAdmins(routes)
 }
 
 // uri is the media that the request's path names.

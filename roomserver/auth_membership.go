@@ -60,7 +60,7 @@ func (j *judgement) decideJoin(target string) error {
 }
 
 func (j *judgement) decideRestrictedJoin() error {
-	via := j.content.Get(authorisedVia).Str
+	via := j.content.Get(AuthorisedVia).Str
 	if via == "" || j.membership(via) != "join" || j.power.Of(via) < j.power.Action("invite") {
 		return httpapi.Forbidden("The join isn't authorised by a member who may invite")
 	}

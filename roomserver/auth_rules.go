@@ -157,7 +157,7 @@ func authorities(v gomatrixserverlib.IRoomVersion, eventType, sender string, sta
 	if token := gjson.GetBytes(content, "third_party_invite.signed.token"); membership == "invite" && token.Type == gjson.String {
 		list = append(list, storage.StateTuple{Type: "m.room.third_party_invite", StateKey: token.Str})
 	}
-	via := gjson.GetBytes(content, authorisedVia)
+	via := gjson.GetBytes(content, AuthorisedVia)
 	if membership == "join" && via.Type == gjson.String && via.Str != *stateKey && via.Str != sender && versionNumber(v) >= 8 {
 		list = append(list, storage.StateTuple{Type: "m.room.member", StateKey: via.Str})
 	}

@@ -94,7 +94,7 @@ func (s *Server) SetMembership(ctx context.Context, r MembershipRequest) (string
 // where that is the target's own server's to tell.
 func (s *Server) memberContent(ctx context.Context, r MembershipRequest) (map[string]any, error) {
 	content := r.content()
-	delete(content, authorisedVia) // never the client's to say
+	delete(content, AuthorisedVia) // never the client's to say
 	if r.Sender != r.Target {
 		delete(content, "displayname")
 		delete(content, "avatar_url")

@@ -10,8 +10,8 @@ import (
 	"hearth/storage"
 )
 
-// authorisedVia names, in a join's content, the user on whose power to invite it rests.
-const authorisedVia = "join_authorised_via_users_server"
+// AuthorisedVia names, in a join's content, the user on whose power to invite it rests.
+const AuthorisedVia = "join_authorised_via_users_server"
 
 // authoriseRestricted names the local user on whose power a join under restricted join
 // rules rests, if the joining user is in one of the rooms that the rules name. Errors are
@@ -39,7 +39,7 @@ func (b *builder) authoriseRestricted(userID string, content map[string]any) err
 	if via == "" {
 		return httpapi.New(http.StatusBadRequest, "M_UNABLE_TO_GRANT_JOIN", "No user of this server may invite to the room")
 	}
-	content[authorisedVia] = via
+	content[AuthorisedVia] = via
 	return nil
 }
 

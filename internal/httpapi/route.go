@@ -59,6 +59,20 @@ type Route struct {
 	states accountStates
 }
 
+// ForAdmins returns the routes, closed to all but server admins.
+func ForAdmins(routes []Route) []Route {
+	for i := range routes {
+		handle := routes[i].Handle
+		routes[i].Handle = func(r *http.Request, u *Requester) (any, error) {
+			if !u.Admin {
+				return nil, Forbidden("You are not a server admin")
+			}
+			return handle(r, u)
+		}
+	}
+	return routes
+}
+
 // DefaultMaxBody bounds the JSON bodies of ordinary requests, in bytes. An event
 // is at most 64 KiB, but key uploads and filters carry more.
 const DefaultMaxBody = 1 << 20
