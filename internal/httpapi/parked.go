@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// answerWithin is how long the socket of a parked connection may take for an answer.
-const answerWithin = 10 * time.Millisecond
-
 // Wait is what a parked request waits for.
 type Wait struct {
 	// Until is when the request is answered at the latest.
@@ -157,14 +154,7 @@ func (k *Parked) answer(body []byte) bool {
 		return false
 	}
 	// Of a client that takes what it is sent the socket has room; the others are hung up on.
-	err := k.conn.SetWriteDeadline(time.Now().Add(answerWithin))
-	if err == nil {
-		_, err = k.conn.Write(appendAnswer(make([]byte, 0, 512), body))
-	}
-	if err == nil {
-		err = k.conn.SetWriteDeadline(time.Time{})
-	}
-	if err != nil {
+	if err := send(k.conn, appendAnswer(make([]byte, 0, 512), body)); err != nil {
 		k.conn.Close()
 		return false
 	}

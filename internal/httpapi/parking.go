@@ -25,6 +25,9 @@ const (
 	// asking again, before their connections go back to the http.Server. Who asks for
 	// something else meanwhile waits that long.
 	againWithin = 5 * time.Millisecond
+	// answerWithin is how long the socket of a parked connection may take for an answer
+	// if it can't be told to take it at once.
+	answerWithin = 10 * time.Millisecond
 )
 
 // Parking holds connections whose requests wait. A waiting handler costs a
@@ -197,6 +200,34 @@ func receive(c net.Conn, b []byte, flags int) (n int, err error) {
 		return nothingSent, nil
 	}
 	return n, errors.Join(err, failed)
+}
+
+// errNoRoom is returned for a socket that doesn't take an answer at once.
+var errNoRoom = errors.New("the client doesn't read what it is sent")
+
+// send writes all of b without waiting for the client.
+func send(c net.Conn, b []byte) error {
+	sc, ok := c.(syscall.Conn)
+	if !ok { // TLS, or not of the network
+		if err := c.SetWriteDeadline(time.Now().Add(answerWithin)); err != nil {
+			return err
+		}
+		_, err := c.Write(b)
+		return errors.Join(err, c.SetWriteDeadline(time.Time{}))
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return err
+	}
+	n, failed := 0, error(nil)
+	err = raw.Write(func(fd uintptr) bool {
+		n, failed = syscall.Write(int(fd), b)
+		return true
+	})
+	if err == nil && failed == nil && n < len(b) {
+		err = errNoRoom
+	}
+	return errors.Join(err, failed)
 }
 
 // add has k wait, or hangs up if the parking is closed.

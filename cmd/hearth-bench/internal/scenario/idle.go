@@ -44,7 +44,8 @@ func (e *Env) idleCase(ctx context.Context, n int, r *Result) error {
 	if err := a.idle(e.Poll); err != nil {
 		return err
 	}
-	if err := sleep(ctx, e.Settle+e.Warmup); err != nil {
+	// Everybody has polled once then: what beginning costs isn't what waiting costs.
+	if err := sleep(ctx, e.Settle+max(e.Warmup, e.Poll)); err != nil {
 		return err
 	}
 	from, err := e.Watch.CPU()
