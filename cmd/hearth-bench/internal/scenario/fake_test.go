@@ -32,7 +32,7 @@ const (
 	doubles  fault = "doubles"
 	swaps    fault = "swaps"    // two that follow one another, in /messages only
 	renames  fault = "renames"  // answers another event ID
-	refuses  fault = "refuses"  // with 429, each sender's eighth
+	refuses  fault = "refuses"  // with 429, each sender's fourth and eighth
 	unlimits fault = "unlimits" // leaves out of /sync without saying so
 )
 
@@ -109,7 +109,7 @@ func (h *homeserver) send(w http.ResponseWriter, r *http.Request) {
 	answer := it.id
 	spoil := strings.HasSuffix(r.PathValue("txn"), "7")
 	switch {
-	case h.broken == refuses && strings.HasSuffix(r.PathValue("txn"), ".7"):
+	case h.broken == refuses && (strings.HasSuffix(r.PathValue("txn"), ".3") || strings.HasSuffix(r.PathValue("txn"), ".7")):
 		w.Header().Set("Retry-After", "0")
 		w.WriteHeader(http.StatusTooManyRequests)
 		return
