@@ -22,6 +22,8 @@ type Registration struct {
 	AcceptedTerms string
 	// Email, if not nil, is a confirmed address that becomes the user's.
 	Email *EmailValidation
+	// SSO, if not nil, is the identity by which the user signs in.
+	SSO *SSOIdentity
 }
 
 // Register makes an account, if everything holds that it rests on. It returns
@@ -38,6 +40,11 @@ func (db *DB) Register(ctx context.Context, r Registration) error {
 		_, err := tx.ExecContext(ctx, `UPDATE users SET accepted_terms = $2 WHERE user_id = $1`, r.User.ID, r.AcceptedTerms)
 		if err != nil {
 			return fmt.Errorf("noting the accepted terms: %w", err)
+		}
+		if r.SSO != nil {
+			if err := addSSOIdentity(ctx, tx, r.User.ID, *r.SSO); err != nil {
+				return err
+			}
 		}
 		if r.Email != nil {
 			return addThreepid(ctx, tx, r.User.ID, r.Email)

@@ -27,6 +27,7 @@ func (l *loader) accounts(c *Config) {
 	if c.OAuth.Enabled && c.PublicBaseURL == "" {
 		l.problem("public_base_url", "must be set for oauth.enabled: clients lead people there")
 	}
+	l.sso(c)
 	for _, name := range c.Identity.Allowed {
 		if !serverName.MatchString(strings.TrimPrefix(name, "*.")) {
 			l.problem("identity_servers.allowed", "%q is no server name", name)

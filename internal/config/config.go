@@ -24,8 +24,9 @@ type Config struct {
 	RateLimits    RateLimits      `yaml:"rate_limits" doc:"How often each user (before login: each address) may do things. What is over the\nlimit is answered with M_LIMIT_EXCEEDED."`
 	Presence      Presence        `doc:"Who is there."`
 	Email         Email           `doc:"Mail to people: to confirm addresses and to set forgotten passwords. It needs\npublic_base_url."`
-	ClientURLs    List            `yaml:"client_urls" doc:"The web clients of this server's people, such as https://app.element.io: links in mails\nmay lead on to them without a question."`
+	ClientURLs    List            `yaml:"client_urls" doc:"The web clients of this server's people, such as https://app.element.io: links in mails\nand signing in at somebody else's may lead on to them without a question."`
 	OAuth         OAuth           `yaml:"oauth" doc:"Logging in on a page of this server, as Element does where it finds the OAuth 2.0 API."`
+	SSO           SSO             `yaml:"sso" doc:"Signing in at somebody else's: providers of OpenID Connect, such as Keycloak, Authentik or\nGoogle. They need public_base_url, from where /_hearth/ must be passed on too."`
 	Identity      IdentityServers `yaml:"identity_servers" doc:"Servers by which people publish e-mail addresses and telephone numbers, so that others\nfind and invite them by these."`
 	TURN          TURN            `yaml:"turn" doc:"Servers that relay calls between people who can't reach each other."`
 	Media         Media           `doc:"Files that people share."`
@@ -76,7 +77,7 @@ type Email struct {
 
 // OAuth says whether clients can log in by OAuth 2.0.
 type OAuth struct {
-	Enabled bool `doc:"Whether there is the OAuth 2.0 API. It needs public_base_url, from where\n/_hearth/oauth/ must be passed on too. Accounts can't be managed by it yet: what clients\nask a password for they ask for themselves."`
+	Enabled bool `doc:"Whether there is the OAuth 2.0 API. It needs public_base_url, from where\n/_hearth/ must be passed on too: people log in and manage their accounts there."`
 }
 
 // IdentityServers says which servers publish addresses.

@@ -61,6 +61,21 @@ func writeGroup(b *strings.Builder, keys []key, indent string) {
 			continue
 		}
 		fmt.Fprintf(b, "%s%s: %s\n", indent, k.name(), k.text())
+		if k.isGroups() {
+			writeExample(b, children(k.element(), k.path), indent)
+		}
+	}
+}
+
+// writeExample writes a group of a list as a comment.
+func writeExample(b *strings.Builder, keys []key, indent string) {
+	var example strings.Builder
+	writeGroup(&example, keys, "  ")
+	for i, line := range strings.Split(strings.TrimSuffix(example.String(), "\n"), "\n") {
+		if i == 0 { // a list's item begins with its first key, documented or not
+			line = "-" + line[1:]
+		}
+		fmt.Fprintf(b, "%s# %s\n", indent, line)
 	}
 }
 
@@ -74,9 +89,13 @@ func Markdown() string {
 		"Changes take effect at the next start.\n\n" +
 		"This page is generated from the program's own types.\n\n" +
 		"| key | default | environment | |\n|---|---|---|---|\n")
-	for _, k := range Default("").leaves() {
+	for _, k := range Default("").documented() {
+		env := "`" + k.env() + "`"
+		if k.isGroups() || strings.Contains(k.path, "[]") {
+			env = ""
+		}
 		doc := strings.ReplaceAll(strings.ReplaceAll(k.doc, "\n", " "), "|", "\\|")
-		fmt.Fprintf(&b, "| `%s` | `%s` | `%s` | %s |\n", k.path, k.text(), k.env(), doc)
+		fmt.Fprintf(&b, "| `%s` | `%s` | %s | %s |\n", k.path, k.text(), env, doc)
 	}
 	return b.String()
 }

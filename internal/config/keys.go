@@ -24,6 +24,20 @@ func (k key) env() string {
 
 func (k key) isGroup() bool { return k.value.Kind() == reflect.Struct }
 
+// isGroups reports whether the key is a list of groups.
+func (k key) isGroups() bool {
+	return k.value.Kind() == reflect.Slice && k.value.Type().Elem().Kind() == reflect.Struct
+}
+
+// element is a new group for a list of them, with its defaults.
+func (k key) element() reflect.Value {
+	group := reflect.New(k.value.Type().Elem())
+	if d, ok := group.Interface().(interface{ setDefaults() }); ok {
+		d.setDefaults()
+	}
+	return group.Elem()
+}
+
 // children lists the keys of a group, in the order of the file.
 func children(group reflect.Value, path string) []key {
 	var keys []key
@@ -41,8 +55,20 @@ func children(group reflect.Value, path string) []key {
 	return keys
 }
 
-// leaves lists every value of the configuration.
+// leaves lists every value of the configuration but those in lists of groups.
 func (c *Config) leaves() []key {
+	var all []key
+	for _, k := range c.documented() {
+		if !k.isGroups() && !strings.Contains(k.path, "[]") {
+			all = append(all, k)
+		}
+	}
+	return all
+}
+
+// documented lists what leaves does, lists of groups, and the values of a group such as
+// they hold.
+func (c *Config) documented() []key {
 	var all []key
 	var walk func(keys []key)
 	walk = func(keys []key) {
@@ -52,6 +78,9 @@ func (c *Config) leaves() []key {
 				continue
 			}
 			all = append(all, k)
+			if k.isGroups() {
+				walk(children(k.element(), k.path+"[]"))
+			}
 		}
 	}
 	walk(children(reflect.ValueOf(c).Elem(), ""))
@@ -96,6 +125,9 @@ func (k key) text() string {
 	if m, ok := k.value.Interface().(encoding.TextMarshaler); ok {
 		text, _ := m.MarshalText() // ours never fail
 		return string(text)
+	}
+	if k.isGroups() {
+		return "[]" // what there are has no default
 	}
 	if k.value.Kind() != reflect.String {
 		return fmt.Sprint(k.value.Interface())

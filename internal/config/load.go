@@ -39,6 +39,7 @@ func Load(path string, environ []string) (*Config, error) {
 		c.DataDir = filepath.Join(dir, c.DataDir)
 	}
 	c.Federation.absolute(dir)
+	c.SSO.absolute(dir)
 	return c, nil
 }
 
@@ -103,9 +104,29 @@ func (l *loader) group(node ast.Node, group reflect.Value, path string) {
 			l.unknown(full, known)
 		case k.isGroup():
 			l.group(it.Value(), k.value, full)
+		case k.isGroups():
+			l.groups(k, it.Value())
 		default:
 			l.scalar(k, it.Value())
 		}
+	}
+}
+
+// groups reads a list of mappings into a slice of structs.
+func (l *loader) groups(k key, node ast.Node) {
+	if node.Type() == ast.NullType {
+		return
+	}
+	sequence, ok := node.(*ast.SequenceNode)
+	if !ok {
+		l.problem(k.path, "must be a list of groups of keys")
+		return
+	}
+	k.value.SetZero()
+	for i, item := range sequence.Values {
+		group := k.element()
+		l.group(item, group, fmt.Sprintf("%s[%d]", k.path, i))
+		k.value.Set(reflect.Append(k.value, group))
 	}
 }
 

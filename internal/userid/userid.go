@@ -24,7 +24,7 @@ func New(username, serverName string) (string, error) {
 		return "", fmt.Errorf("%w: it is empty", ErrInvalid)
 	}
 	for _, c := range local {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && !strings.ContainsRune("._=-/+", c) {
+		if !isAllowed(c) {
 			return "", fmt.Errorf("%w: only a-z, 0-9 and ._=-/+ are allowed", ErrInvalid)
 		}
 	}
@@ -56,4 +56,24 @@ func IsLocal(id, serverName string) bool {
 func Domain(id string) string {
 	_, domain, _ := strings.Cut(id, ":")
 	return domain
+}
+
+// Map makes the local part of a user id of any text.
+//
+// https://spec.matrix.org/v1.19/appendices/#mapping-from-other-character-sets
+func Map(text string) string {
+	var b strings.Builder
+	for _, c := range []byte(strings.ToLower(text)) {
+		if c == '=' || !isAllowed(rune(c)) {
+			fmt.Fprintf(&b, "=%02x", c)
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+// isAllowed reports whether a character may stand in the local part of a new user's id.
+func isAllowed(c rune) bool {
+	return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || strings.ContainsRune("._=-/+", c)
 }
