@@ -93,23 +93,32 @@ func (a *API) postDeactivate(r *http.Request, u *httpapi.Requester) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	result, err := a.unbindAll(r.Context(), userID, body.IDServer)
+	result, err := a.deactivate(r.Context(), userID, body.Erase, body.IDServer)
 	if err != nil {
 		return nil, err
-	}
-	gone, err := a.db.DeactivateUser(r.Context(), userID, body.Erase)
-	if err != nil {
-		return nil, err
-	}
-	a.sessions.forget(gone)
-	if err := a.deviceListChanged(context.WithoutCancel(r.Context()), userID); err != nil {
-		return nil, err
-	}
-	// The client may go away, but the rooms are to be left all the same.
-	if err := a.leaveRooms(context.WithoutCancel(r.Context()), userID); err != nil {
-		a.log.Error("a deactivated user could not leave all rooms", "user", userID, "request", httpapi.RequestID(r.Context()), "err", err)
 	}
 	return unboundAnswer{result}, nil
+}
+
+// deactivate ends an account. Its result is what became of what it has published.
+func (a *API) deactivate(ctx context.Context, userID string, erase bool, idServer string) (result string, err error) {
+	if result, err = a.unbindAll(ctx, userID, idServer); err != nil {
+		return "", err
+	}
+	gone, err := a.db.DeactivateUser(ctx, userID, erase)
+	if err != nil {
+		return "", err
+	}
+	a.sessions.forget(gone)
+	// The client may go away, but the rooms are to be left all the same.
+	ctx = context.WithoutCancel(ctx)
+	if err := a.deviceListChanged(ctx, userID); err != nil {
+		return "", err
+	}
+	if err := a.leaveRooms(ctx, userID); err != nil {
+		a.log.Error("a deactivated user could not leave all rooms", "user", userID, "request", httpapi.RequestID(ctx), "err", err)
+	}
+	return result, nil
 }
 
 // leaveRooms makes a deactivated user leave all rooms.

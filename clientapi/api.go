@@ -7,12 +7,17 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/hashicorp/golang-lru/v2/expirable"
 
 	"hearth/delayed"
 	"hearth/identity"
 	"hearth/internal/httpapi"
+	"hearth/internal/idp"
 	"hearth/internal/mail"
 	"hearth/internal/password"
 	"hearth/push"
@@ -75,6 +80,8 @@ type Options struct {
 	// OAuthKey, unless nil, turns the OAuth 2.0 API on, which needs PublicBaseURL. It
 	// authenticates the ids of clients.
 	OAuthKey []byte
+	// SSO are providers at which people sign in, which needs PublicBaseURL.
+	SSO []*idp.Provider
 	// Identity asks identity servers; nil trusts none.
 	Identity *identity.Client
 	// Federation reaches other servers; nil without federation.
@@ -95,9 +102,14 @@ type API struct {
 	sightings  *sightings
 	auth       *interactiveAuth
 	oauth      *oauth
-	nonces     *nonces
-	walks      hierarchyWalks
-	guests     *guests
+	sso        *ssoSignIns
+	// pages are who has signed in to this server's own pages.
+	pages  *expirable.LRU[storage.TokenHash, pageSession]
+	nonces *nonces
+	// crossOrigin refuses the forms of other sites.
+	crossOrigin *http.CrossOriginProtection
+	walks       hierarchyWalks
+	guests      *guests
 	// logins limits password checks by account; nil doesn't.
 	logins *httpapi.Limiter
 	// mails limits those to one address; nil doesn't.
@@ -112,14 +124,22 @@ func New(o Options) *API {
 	if o.AccessTokenLifetime == 0 {
 		o.AccessTokenLifetime = time.Hour
 	}
+	if o.PublicBaseURL != "" { // the page hands what it gets to the app that has opened it
+		o.ClientURLs = append(slices.Clone(o.ClientURLs), strings.TrimSuffix(o.PublicBaseURL, "/")+loginFallbackPath)
+	}
 	a := &API{
 		o: o, db: o.DB, rooms: o.Rooms, log: o.Logger, serverName: o.Rooms.ServerName(),
 		sessions:  newSessions(o.DB),
 		sightings: newSightings(o.DB, o.Logger),
 		auth:      newInteractiveAuth(),
 		oauth:     newOAuth(o.OAuthKey),
-		nonces:    newNonces(),
-		walks:     newHierarchyWalks(),
+		sso:       newSSOSignIns(),
+		pages:     newPageSessions(),
+
+		crossOrigin: newCrossOrigin(o.PublicBaseURL),
+
+		nonces: newNonces(),
+		walks:  newHierarchyWalks(),
 	}
 	a.guests = newGuests(a)
 	if o.LoginLimit.Burst > 0 {
@@ -159,14 +179,14 @@ func (a *API) Register(s *httpapi.Server) {
 
 // sessionRoutes are those of accounts, sessions and what belongs to a user.
 func (a *API) sessionRoutes() []httpapi.Route {
-	return slices.Concat(a.loginRoutes(), a.registerRoutes(), a.deviceRoutes(), a.accountRoutes(),
+	return slices.Concat(a.loginRoutes(), a.ssoRedirectRoutes(), a.registerRoutes(), a.deviceRoutes(), a.accountRoutes(),
 		a.capabilitiesRoutes(), a.profileRoutes(), a.filterRoutes(), a.pushRuleRoutes(), a.pusherRoutes(), a.thirdPartyRoutes(), a.emailRoutes(), a.threepidRoutes(), a.fallbackRoutes())
 }
 
 // registerAccounts adds the routes of accounts that aren't below v3.
 func (a *API) registerAccounts(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/client/v1"}, slices.Concat(a.adminRoutes(), a.loginTokenRoutes(), a.registrationTokenRoutes(), a.appserviceRoutes()))
-	s.Register([]string{""}, slices.Concat(a.openIDRoutes(), a.confirmRoutes(), a.authMetadataRoutes(), a.oauthRoutes()))
+	s.Register([]string{""}, slices.Concat(a.openIDRoutes(), a.confirmRoutes(), a.authMetadataRoutes(), a.oauthRoutes(), a.ssoRoutes(), a.loginFallbackRoutes()))
 }
 
 // ResumeDeactivations finishes the deactivations that a crash interrupted.

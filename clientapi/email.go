@@ -1,13 +1,10 @@
 package clientapi
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
-	_ "embed"
 	"errors"
-	"html/template"
 	"net/http"
 	"net/mail"
 	"net/url"
@@ -110,14 +107,20 @@ func (a *API) requestEmail(purpose storage.EmailPurpose) func(*http.Request, *ht
 		if err := body.check(); err != nil {
 			return nil, err
 		}
-		v := &storage.EmailValidation{SID: rand.Text(), ClientSecret: body.ClientSecret, Address: body.Email, Purpose: purpose,
-			Token: rand.Text() + rand.Text(), NextLink: body.NextLink}
-		send, err := a.db.RequestEmailValidation(r.Context(), v, int(*body.SendAttempt))
-		if err == nil && send {
-			err = a.sendConfirmation(r.Context(), v, int(*body.SendAttempt))
-		}
+		v := &storage.EmailValidation{ClientSecret: body.ClientSecret, Address: body.Email, Purpose: purpose, NextLink: body.NextLink}
+		err := a.beginConfirmation(r.Context(), v, int(*body.SendAttempt))
 		return map[string]string{"sid": v.SID}, err
 	}
+}
+
+// beginConfirmation asks the owner of an address to confirm it, unless they were by this attempt.
+func (a *API) beginConfirmation(ctx context.Context, v *storage.EmailValidation, attempt int) error {
+	v.SID, v.Token = rand.Text(), rand.Text()+rand.Text()
+	send, err := a.db.RequestEmailValidation(ctx, v, attempt)
+	if err == nil && send {
+		err = a.sendConfirmation(ctx, v, attempt)
+	}
+	return err
 }
 
 func (a *API) sendConfirmation(ctx context.Context, v *storage.EmailValidation, attempt int) error {
@@ -186,24 +189,7 @@ func (a *API) validatedEmail(ctx context.Context, creds threepidCreds, purpose s
 	return v, nil
 }
 
-//go:embed confirm.html
-var confirmText string
-
-var confirmTemplate = template.Must(template.New("confirm").Parse(confirmText))
-
-// page answers with an HTML page that may submit forms to formAction.
-func page(status int, t *template.Template, data any, formAction string) (*httpapi.Reply, error) {
-	var text bytes.Buffer
-	if err := t.Execute(&text, data); err != nil {
-		return nil, err
-	}
-	header := landingHeader.Clone()
-	header.Set("Content-Security-Policy", strings.Replace(landingHeader.Get("Content-Security-Policy"), "form-action 'none'", "form-action "+formAction, 1))
-	return &httpapi.Reply{Status: status, Header: header, Write: func(w http.ResponseWriter) error {
-		_, err := w.Write(text.Bytes())
-		return err
-	}}, nil
-}
+var confirmTemplate = pageTemplate("confirm")
 
 // confirmRoutes are those of the page to which the links in mails lead. It asks once
 // more: programs that look at mails follow links too.
@@ -216,18 +202,18 @@ func (a *API) confirmRoutes() []httpapi.Route {
 
 // confirmEmail shows what is to be confirmed and, when that is submitted, does it.
 func (a *API) confirmEmail(r *http.Request, _ *httpapi.Requester) (any, error) {
-	if err := r.ParseForm(); err != nil {
-		return nil, httpapi.InvalidParam("The form can't be read")
+	if _, err := a.readForm(r); err != nil {
+		return nil, err
 	}
 	sid, token := r.Form.Get("sid"), r.Form.Get("token")
-	data := map[string]any{"ServerName": a.serverName, "SID": sid, "Token": token}
+	data := map[string]any{"SID": sid, "Token": token}
 	v := &storage.EmailValidation{}
 	var err error = storage.ErrNotFound
 	if isText(sid) {
 		v, err = a.db.GetEmailValidation(r.Context(), sid)
 	}
 	if errors.Is(err, storage.ErrNotFound) || err == nil && subtle.ConstantTimeCompare([]byte(v.Token), []byte(token)) != 1 {
-		return page(http.StatusNotFound, confirmTemplate, data, "'none'")
+		return a.page(http.StatusNotFound, confirmTemplate, data, "'none'")
 	}
 	if err != nil {
 		return nil, err
@@ -237,9 +223,9 @@ func (a *API) confirmEmail(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if r.Method != http.MethodPost {
 		action := "'self'"
 		if u, err := url.Parse(v.NextLink); err == nil && trusted {
-			action += " " + u.Scheme + "://" + u.Host
+			action = formTarget(u)
 		}
-		return page(http.StatusOK, confirmTemplate, data, action)
+		return a.page(http.StatusOK, confirmTemplate, data, action)
 	}
 	if err := a.db.ConfirmEmail(r.Context(), sid); err != nil {
 		return nil, err
@@ -248,7 +234,7 @@ func (a *API) confirmEmail(r *http.Request, _ *httpapi.Requester) (any, error) {
 		return &httpapi.Reply{Status: http.StatusSeeOther, Header: http.Header{"Location": {v.NextLink}}}, nil
 	}
 	data["Confirmed"] = true
-	return page(http.StatusOK, confirmTemplate, data, "'none'")
+	return a.page(http.StatusOK, confirmTemplate, data, "'none'")
 }
 
 // trustedClient reports whether the configuration names the client at a URL as one to

@@ -14,8 +14,6 @@ func (a *API) loginRoutes() []httpapi.Route {
 	return []httpapi.Route{
 		{Method: "GET", Path: "/login", Auth: httpapi.AuthNone, Handle: a.getLogin},
 		{Method: "POST", Path: "/login", Auth: httpapi.AuthNone, Rate: httpapi.RateLogin, Handle: a.postLogin},
-		{Method: "GET", Path: "/login/sso/redirect", Auth: httpapi.AuthNone, Handle: noSSO},
-		{Method: "GET", Path: "/login/sso/redirect/{idpId}", Auth: httpapi.AuthNone, Handle: noSSO},
 		{Method: "POST", Path: "/refresh", Auth: httpapi.AuthNone, Rate: httpapi.RateLogin, Handle: a.postRefresh},
 		{Method: "POST", Path: "/logout", Auth: httpapi.AuthEvenLocked, Handle: a.postLogout},
 		{Method: "POST", Path: "/logout/all", Auth: httpapi.AuthEvenLocked, Handle: a.postLogoutAll},
@@ -92,14 +90,11 @@ func (a *API) issue(refreshable bool) (*sessionAnswer, storage.NewToken) {
 //
 // https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login
 func (a *API) getLogin(*http.Request, *httpapi.Requester) (any, error) {
-	return httpapi.Raw(`{"flows":[{"type":"m.login.password"},{"type":"m.login.token","get_login_token":true}]}`), nil
-}
-
-// noSSO answers GET /login/sso/redirect: m.login.sso is none of the flows.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3loginssoredirect
-func noSSO(*http.Request, *httpapi.Requester) (any, error) {
-	return nil, httpapi.NotFound("This server has no single sign-on")
+	flows := []any{map[string]any{"type": stagePassword}, map[string]any{"type": "m.login.token", "get_login_token": true}}
+	if len(a.o.SSO) > 0 {
+		flows = append(flows, a.ssoFlow())
+	}
+	return map[string]any{"flows": flows}, nil
 }
 
 // loginRequest is the body of POST /login.

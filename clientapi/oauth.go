@@ -3,7 +3,7 @@ package clientapi
 import (
 	"fmt"
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/expirable"
@@ -29,12 +29,13 @@ const (
 // asked for again.
 type oauth struct {
 	// key authenticates client ids.
-	key   []byte
-	codes *expirable.LRU[[32]byte, *oauthCode]
+	key     []byte
+	codes   *expirable.LRU[[32]byte, *oauthCode]
+	devices *deviceCodes
 }
 
 func newOAuth(key []byte) *oauth {
-	return &oauth{key: key, codes: expirable.NewLRU[[32]byte, *oauthCode](maxCodes, nil, codeLifetime)}
+	return &oauth{key: key, codes: expirable.NewLRU[[32]byte, *oauthCode](maxCodes, nil, codeLifetime), devices: newDeviceCodes()}
 }
 
 // oauthRoutes are those of the authorisation server; none if it is turned off.
@@ -45,13 +46,16 @@ func (a *API) oauthRoutes() []httpapi.Route {
 	route := func(method, path string, rate httpapi.RateClass, handle func(*http.Request, *httpapi.Requester) (any, error)) httpapi.Route {
 		return httpapi.Route{Method: method, Path: oauthPath + path, Auth: httpapi.AuthNone, Rate: rate, MaxBody: maxOAuthBody, Handle: handle}
 	}
-	return []httpapi.Route{
+	return slices.Concat(a.signInRoutes(), a.accountPageRoutes(), []httpapi.Route{
 		route("POST", "/clients", httpapi.RateExpensive, a.postOAuthClient),
 		route("GET", "/authorize", httpapi.RateExpensive, a.getAuthorize),
 		route("POST", "/authorize", httpapi.RateLogin, a.postAuthorize),
 		route("POST", "/token", httpapi.RateLogin, a.postOAuthToken),
 		route("POST", "/revoke", httpapi.RateExpensive, a.postRevoke),
-	}
+		route("POST", "/device", httpapi.RateExpensive, a.postDeviceAuthorization),
+		route("GET", "/link", httpapi.RateLogin, a.getLink),
+		route("POST", "/link", httpapi.RateLogin, a.postLink),
+	})
 }
 
 // authMetadataRoutes are below v1, and where clients looked before it was specified.
@@ -69,7 +73,7 @@ func (a *API) getAuthMetadata(*http.Request, *httpapi.Requester) (any, error) {
 	if a.o.OAuthKey == nil {
 		return nil, httpapi.New(http.StatusNotFound, "M_UNRECOGNIZED", "This server has no OAuth 2.0 API")
 	}
-	base := strings.TrimSuffix(a.o.PublicBaseURL, "/")
+	base := a.baseURL()
 	return map[string]any{
 		"issuer":                                     base + "/",
 		"authorization_endpoint":                     base + oauthPath + "/authorize",
@@ -82,11 +86,14 @@ func (a *API) getAuthMetadata(*http.Request, *httpapi.Requester) (any, error) {
 		"code_challenge_methods_supported":           []string{"S256"},
 		"token_endpoint_auth_methods_supported":      []string{"none"},
 		"revocation_endpoint_auth_methods_supported": []string{"none"},
+		"device_authorization_endpoint":              base + oauthPath + "/device",
+		"account_management_uri":                     base + accountPath,
+		"account_management_actions_supported":       accountActions,
 	}, nil
 }
 
 // oauthGrants are the ways to a token.
-var oauthGrants = []string{"authorization_code", "refresh_token"}
+var oauthGrants = []string{"authorization_code", "refresh_token", deviceGrant}
 
 // oauthError is a refusal as OAuth 2.0 has it.
 //

@@ -1,9 +1,7 @@
 package clientapi
 
 import (
-	_ "embed"
 	"errors"
-	"html/template"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -74,14 +72,17 @@ func (a *API) authorizationOf(form url.Values) (*authorization, error) {
 	case len(form.Get("state")) > maxState:
 		return q, oauthRefusal("invalid_request", "state is longer than %d bytes", maxState)
 	}
-	return q, q.setScope(form.Get("scope"))
+	if refused := q.setScope(form.Get("scope")); refused != nil {
+		return q, refused
+	}
+	return q, nil
 }
 
 // setScope reads the scope: access to all, by one device. What else is asked for isn't
 // granted.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#scope
-func (q *authorization) setScope(scope string) error {
+func (q *authorization) setScope(scope string) *oauthError {
 	all, devices := "", 0
 	for token := range strings.FieldsSeq(scope) {
 		stable := token
@@ -128,18 +129,12 @@ func (q *authorization) refuse(e *oauthError) *httpapi.Reply {
 	return q.back(url.Values{"error": {e.Code}, "error_description": {e.Description}})
 }
 
-//go:embed oauth.html
-var oauthText string
+var authorizeTemplate = pageTemplate("authorize")
 
-var oauthTemplate = template.Must(template.New("oauth").Parse(oauthText))
-
-// oauthPage shows what is asked for, with a form to agree by logging in. The form carries the
-// request, so nothing is kept of people who go away, and there is no cookie that another page could use.
-func (a *API) oauthPage(status int, q *authorization, form url.Values, problem string) (*httpapi.Reply, error) {
-	data := map[string]any{"ServerName": a.serverName, "Problem": problem}
-	if q == nil {
-		return page(status, oauthTemplate, data, "'none'")
-	}
+// oauthPage shows what is asked for, with a form to agree: by logging in, or for signedIn, if that
+// isn't nil. The form carries the request, so nothing is kept of people who go away.
+func (a *API) oauthPage(status int, q *authorization, signedIn *storage.User, form url.Values, problem string) (*httpapi.Reply, error) {
+	data := map[string]any{"Problem": problem}
 	var hidden [][2]string
 	for _, name := range oauthParams {
 		if form.Has(name) {
@@ -147,17 +142,21 @@ func (a *API) oauthPage(status int, q *authorization, form url.Values, problem s
 		}
 	}
 	data["Client"], data["Host"], data["Hidden"], data["User"] = q.client.title(), q.client.host(), hidden, form.Get("user")
+	if signedIn != nil {
+		data["SignedIn"] = signedIn.ID
+	} else {
+		request := url.Values{}
+		for _, field := range hidden {
+			request.Set(field[0], field[1])
+		}
+		data["Buttons"] = a.ssoButtons(a.o.SSO, ssoPurpose{page: oauthPath + "/authorize?" + request.Encode()})
+	}
 	data["Terms"], data["Policy"] = q.client.TermsURI, q.client.PolicyURI
 	target, err := url.Parse(q.redirectURI)
 	if err != nil {
 		return nil, err
 	}
-	// Browsers apply the policy to where the answer to a form leads, too.
-	source := target.Scheme + ":"
-	if target.Host != "" {
-		source += "//" + target.Host
-	}
-	return page(status, oauthTemplate, data, "'self' "+source)
+	return a.page(status, authorizeTemplate, data, formTarget(target))
 }
 
 // authorizing reads the request. If it is no good, it returns the answer.
@@ -168,7 +167,7 @@ func (a *API) authorizing(form url.Values) (*authorization, any, error) {
 	case errors.As(err, &refused):
 		return nil, q.refuse(refused), nil
 	case err != nil:
-		answer, err := a.oauthPage(http.StatusBadRequest, nil, form, "")
+		answer, err := a.page(http.StatusBadRequest, authorizeTemplate, map[string]any{}, "'none'")
 		return nil, answer, err
 	}
 	return q, nil, nil
@@ -181,16 +180,20 @@ func (a *API) getAuthorize(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if answer != nil || err != nil {
 		return answer, err
 	}
+	user, err := a.pageUser(r)
+	if err != nil {
+		return nil, err
+	}
 	form.Set("user", strings.TrimPrefix(form.Get("login_hint"), "mxid:"))
-	return a.oauthPage(http.StatusOK, q, form, "")
+	return a.oauthPage(http.StatusOK, q, user, form, "")
 }
 
 // postAuthorize checks who has filled the form in, and leads back with a code.
 func (a *API) postAuthorize(r *http.Request, _ *httpapi.Requester) (any, error) {
-	if err := r.ParseForm(); err != nil {
-		return nil, httpapi.InvalidParam("The form can't be read")
+	form, err := a.readForm(r)
+	if err != nil {
+		return nil, err
 	}
-	form := r.PostForm
 	q, answer, err := a.authorizing(form)
 	if answer != nil || err != nil {
 		return answer, err
@@ -198,10 +201,14 @@ func (a *API) postAuthorize(r *http.Request, _ *httpapi.Requester) (any, error) 
 	if form.Has("cancel") {
 		return q.refuse(oauthRefusal("access_denied", "The user has said no")), nil
 	}
-	user, err := a.formUser(r, form)
+	if form.Has("other") {
+		a.endPageSession(r)
+		return a.oauthPage(http.StatusOK, q, nil, form, "")
+	}
+	user, err := a.agreed(r, form)
 	var refused *httpapi.Error
 	if errors.As(err, &refused) && refused.Status < 500 {
-		return a.oauthPage(http.StatusForbidden, q, form, refused.Message)
+		return a.oauthPage(http.StatusForbidden, q, nil, form, refused.Message)
 	}
 	if err != nil {
 		return nil, err
@@ -211,16 +218,14 @@ func (a *API) postAuthorize(r *http.Request, _ *httpapi.Requester) (any, error) 
 	return q.back(url.Values{"code": {code}}), nil
 }
 
-// formUser is the account that a user's name, or e-mail address, and password belong to.
-func (a *API) formUser(r *http.Request, form url.Values) (*storage.User, error) {
-	name := strings.TrimSpace(form.Get("user"))
-	id := &identifier{Type: "m.id.user", User: name}
-	if strings.Contains(name, "@") && !strings.HasPrefix(name, "@") {
-		id = &identifier{Type: "m.id.thirdparty", Medium: "email", Address: name}
+// agreed is who has agreed: whose password is in the form, or who has signed in before.
+func (a *API) agreed(r *http.Request, form url.Values) (*storage.User, error) {
+	if !form.Has("as") {
+		return a.formUser(r, form)
 	}
-	userID, err := a.resolve(r.Context(), id, "")
-	if err != nil {
-		return nil, err
+	user, err := a.pageUser(r)
+	if err == nil && (user == nil || user.ID != form.Get("as")) {
+		err = httpapi.Forbidden("You are no longer signed in")
 	}
-	return a.checkPassword(r.Context(), userID, form.Get("password"))
+	return user, err
 }

@@ -24,7 +24,7 @@ type oauthClient struct {
 	LogoURI         string   `json:"logo_uri,omitempty"`
 	TermsURI        string   `json:"tos_uri,omitempty"`
 	PolicyURI       string   `json:"policy_uri,omitempty"`
-	RedirectURIs    []string `json:"redirect_uris"`
+	RedirectURIs    []string `json:"redirect_uris,omitempty"`
 	ApplicationType string   `json:"application_type,omitempty"`
 }
 
@@ -37,33 +37,52 @@ const (
 	clientMAC = 16
 )
 
+// clientRegistration is a client with how it wants to get tokens.
+type clientRegistration struct {
+	oauthClient
+	AuthMethod string   `json:"token_endpoint_auth_method"`
+	Grants     []string `json:"grant_types"`
+	Responses  []string `json:"response_types"`
+}
+
+// check refuses what this server doesn't do, and settles what is left open.
+func (c *clientRegistration) check() *oauthError {
+	if c.ApplicationType == "" {
+		c.ApplicationType = "web"
+	}
+	if c.Grants == nil {
+		c.Grants = oauthGrants
+	}
+	if c.Responses == nil {
+		c.Responses = []string{"code"}
+	}
+	// What isn't known is ignored, and not confirmed.
+	c.Grants = slices.DeleteFunc(slices.Clone(c.Grants), func(grant string) bool { return !slices.Contains(oauthGrants, grant) })
+	c.Responses = slices.DeleteFunc(slices.Clone(c.Responses), func(response string) bool { return response != "code" })
+	byCode := slices.Contains(c.Grants, "authorization_code")
+	switch {
+	case c.AuthMethod != "none":
+		return oauthRefusal("invalid_client_metadata", "token_endpoint_auth_method must be none")
+	case !byCode && !slices.Contains(c.Grants, deviceGrant):
+		return oauthRefusal("invalid_client_metadata", "grant_types must have authorization_code or %s", deviceGrant)
+	case byCode && len(c.Responses) == 0:
+		return oauthRefusal("invalid_client_metadata", "response_types must have code for authorization_code")
+	case byCode && len(c.RedirectURIs) == 0, len(c.RedirectURIs) > maxRedirectURIs:
+		return oauthRefusal("invalid_redirect_uri", "There must be 1 to %d redirect_uris", maxRedirectURIs)
+	}
+	return c.oauthClient.check()
+}
+
 // postOAuthClient registers a client. Nothing is kept: its id holds what it says of itself,
 // so that nobody can fill this server with clients, and the same client has the same id everywhere.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#dynamic-client-registration-flow
 func (a *API) postOAuthClient(r *http.Request, _ *httpapi.Requester) (any, error) {
-	var body struct {
-		oauthClient
-		AuthMethod string   `json:"token_endpoint_auth_method"`
-		Grants     []string `json:"grant_types"`
-		Responses  []string `json:"response_types"`
-	}
+	var body clientRegistration
 	if err := httpapi.DecodeJSON(r, &body); err != nil {
 		return oauthRefusal("invalid_client_metadata", "The body isn't valid JSON").reply(), nil
 	}
-	if body.ApplicationType == "" {
-		body.ApplicationType = "web"
-	}
-	refused := body.check()
-	switch {
-	case refused != nil:
-	case body.AuthMethod != "none":
-		refused = oauthRefusal("invalid_client_metadata", "token_endpoint_auth_method must be none")
-	case body.Grants != nil && !slices.Contains(body.Grants, "authorization_code"),
-		body.Responses != nil && !slices.Contains(body.Responses, "code"):
-		refused = oauthRefusal("invalid_client_metadata", "grant_types must have authorization_code, and response_types code")
-	}
-	if refused != nil {
+	if refused := body.check(); refused != nil {
 		return refused.reply(), nil
 	}
 	id, err := a.oauth.clientID(&body.oauthClient)
@@ -74,12 +93,9 @@ func (a *API) postOAuthClient(r *http.Request, _ *httpapi.Requester) (any, error
 		return oauthRefusal("invalid_client_metadata", "This is too much metadata").reply(), nil
 	}
 	return &httpapi.Reply{Status: http.StatusCreated, Header: oauthHeader, JSON: struct {
-		oauthClient
-		ID         string   `json:"client_id"`
-		AuthMethod string   `json:"token_endpoint_auth_method"`
-		Grants     []string `json:"grant_types"`
-		Responses  []string `json:"response_types"`
-	}{body.oauthClient, id, "none", oauthGrants, []string{"code"}}}, nil
+		clientRegistration
+		ID string `json:"client_id"`
+	}{body, id}}, nil
 }
 
 func (o *oauth) mac(text []byte) []byte {
@@ -143,8 +159,6 @@ func (c *oauthClient) check() *oauthError {
 		return bad("client_name is too long")
 	case c.ApplicationType != "web" && c.ApplicationType != "native":
 		return bad("application_type must be web or native")
-	case len(c.RedirectURIs) == 0 || len(c.RedirectURIs) > maxRedirectURIs:
-		return oauthRefusal("invalid_redirect_uri", "There must be 1 to %d redirect_uris", maxRedirectURIs)
 	}
 	for _, uri := range []string{c.LogoURI, c.TermsURI, c.PolicyURI} {
 		if uri != "" && (!isHTTPS(uri) || !isBelow(uri, host)) {

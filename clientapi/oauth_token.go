@@ -59,8 +59,10 @@ func (a *API) postOAuthToken(r *http.Request, _ *httpapi.Requester) (any, error)
 		answer, err = a.redeemCode(r.Context(), r.PostForm)
 	case "refresh_token":
 		answer, err = a.refreshOAuth(r.Context(), r.PostForm)
+	case deviceGrant:
+		answer, err = a.redeemDeviceCode(r.Context(), r.PostForm)
 	default:
-		err = oauthRefusal("unsupported_grant_type", "grant_type must be authorization_code or refresh_token")
+		err = oauthRefusal("unsupported_grant_type", "grant_type must be one of %q", oauthGrants)
 	}
 	var refused *oauthError
 	if errors.As(err, &refused) {
@@ -96,16 +98,29 @@ func (a *API) redeemCode(ctx context.Context, form url.Values) (*tokenAnswer, er
 		}
 		return nil, oauthRefusal("invalid_grant", "The code was used before")
 	}
-	session := newSession{UserID: code.userID, DeviceID: code.deviceID, DisplayName: code.client.Name, Refreshable: true, oauthClient: code.clientID}
+	return a.oauthSession(ctx, code.userID, &code.authorization)
+}
+
+// oauthSession makes a session for a client that a user has agreed to.
+func (a *API) oauthSession(ctx context.Context, userID string, q *authorization) (*tokenAnswer, error) {
+	if err := a.maySignIn(ctx, userID); err != nil {
+		return nil, grantRefused(err)
+	}
+	session := newSession{UserID: userID, DeviceID: q.deviceID, DisplayName: q.client.Name, Refreshable: true, oauthClient: q.clientID}
 	answer, err := a.createSession(ctx, session)
+	if err != nil {
+		return nil, grantRefused(err)
+	}
+	return toTokenAnswer(answer, q.scope), nil
+}
+
+// grantRefused is a refusal of the account as OAuth 2.0 has it.
+func grantRefused(err error) error {
 	var refused *httpapi.Error
 	if errors.As(err, &refused) && refused.Status < 500 {
-		return nil, oauthRefusal("invalid_grant", "%s", refused.Message)
+		return oauthRefusal("invalid_grant", "%s", refused.Message)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return toTokenAnswer(answer, code.scope), nil
+	return err
 }
 
 // refreshOAuth is the refresh token grant.

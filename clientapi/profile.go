@@ -173,3 +173,12 @@ func (a *API) changeProfile(ctx context.Context, userID, key string, value json.
 	}
 	return a.o.OnProfileChange(ctx, userID)
 }
+
+// setDisplayName gives a new account a display name.
+func (a *API) setDisplayName(ctx context.Context, userID, name string) error {
+	value, err := json.Marshal(name)
+	if err != nil {
+		return err
+	}
+	return a.db.SetProfileField(ctx, userID, "displayname", value, maxProfile)
+}

@@ -40,7 +40,7 @@ func (a *API) registrationDemand() demand {
 	if a.o.Terms != nil {
 		stages = append(stages, stageTerms)
 	}
-	d := demand{operation: registerOperation, params: map[string]any{}}
+	d := demand{operation: registerOperation, what: "make an account", params: map[string]any{}}
 	switch {
 	case a.o.Mailer != nil && a.o.EmailRequired:
 		d.flows = [][]string{append(stages, stageEmail)}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/hex"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -148,11 +147,7 @@ func (a *API) postSynapseRegister(r *http.Request, _ *httpapi.Requester) (any, e
 		return nil, err
 	}
 	if body.DisplayName != "" {
-		value, err := json.Marshal(body.DisplayName)
-		if err != nil {
-			return nil, err
-		}
-		if err := a.db.SetProfileField(r.Context(), answer.UserID, "displayname", value, maxProfile); err != nil {
+		if err := a.setDisplayName(r.Context(), answer.UserID, body.DisplayName); err != nil {
 			return nil, err
 		}
 	}

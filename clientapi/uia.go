@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -43,8 +44,12 @@ type demand struct {
 	requester string
 	// flows are the lists of stages of which one must be completed, in its order.
 	flows [][]string
-	// params is what clients must know of some stages.
+	// params is what clients must know of some stages. The stage m.oauth is completed at page
+	// with the session's id behind it.
 	params map[string]any
+	page   string
+	// what says to people what is done.
+	what string
 }
 
 // authSession is bound to one operation: what is asked for, by whom.
@@ -52,6 +57,7 @@ type authSession struct {
 	id        string
 	operation [32]byte
 	requester string
+	what      string
 	completed []string
 	// flows are those of which one must be completed.
 	flows [][]string
@@ -84,10 +90,10 @@ func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any, others .
 			}
 		}
 	}
-	d := demand{flows: append([][]string{{stagePassword}}, others...)}
+	d := demand{flows: append([][]string{{stagePassword}}, others...), what: operationWords(r)}
 	if u != nil {
 		d.requester = u.UserID
-		if d.flows, err = a.flowsOf(r.Context(), u.UserID); err != nil {
+		if err := a.setFlows(r, u, &d); err != nil {
 			return "", err
 		}
 	}
@@ -97,6 +103,23 @@ func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any, others .
 		return "", err
 	}
 	return s.userID, nil
+}
+
+// operationWords says to people what an operation does, by its path.
+func operationWords(r *http.Request) string {
+	for _, o := range []struct{ part, words string }{
+		{"/devices/", "remove a device from it"},
+		{"/delete_devices", "remove devices from it"},
+		{"/account/deactivate", "end your account for ever"},
+		{"/account/password", "set another password"},
+		{"/device_signing/", "replace the keys by which others know that you are you"},
+		{"/login/get_token", "log another device in"},
+	} {
+		if strings.Contains(r.URL.Path, o.part) {
+			return o.words
+		}
+	}
+	return "change it"
 }
 
 // splitAuth reads the request's body, which may be empty, and takes the auth
@@ -158,7 +181,11 @@ func (ia *interactiveAuth) session(d demand, auth *authData) *authSession {
 			return s
 		}
 	}
-	return &authSession{id: rand.Text(), operation: d.operation, requester: d.requester}
+	return newAuthSession(d)
+}
+
+func newAuthSession(d demand) *authSession {
+	return &authSession{id: rand.Text(), operation: d.operation, requester: d.requester, what: d.what}
 }
 
 func (ia *interactiveAuth) done(s *authSession, stage string) bool {
@@ -211,7 +238,7 @@ func (ia *interactiveAuth) challenge(s *authSession, d demand, refused *httpapi.
 	ia.mu.Lock()
 	defer ia.mu.Unlock()
 	if s.ended { // by another request: its proofs are used up
-		s = &authSession{id: rand.Text(), operation: d.operation, requester: d.requester}
+		s = newAuthSession(d)
 	}
 	s.flows = d.flows
 	ia.sessions.Add(s.id, s)
@@ -222,6 +249,9 @@ func (ia *interactiveAuth) challenge(s *authSession, d demand, refused *httpapi.
 	params := d.params
 	if params == nil {
 		params = map[string]any{}
+	}
+	if d.page != "" {
+		params[stageOAuth] = map[string]string{"url": d.page + s.id}
 	}
 	e := &httpapi.Error{Status: http.StatusUnauthorized, Extra: map[string]any{"session": s.id, "flows": flows, "params": params}}
 	if len(s.completed) > 0 {

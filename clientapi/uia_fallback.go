@@ -1,8 +1,8 @@
 package clientapi
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
-	_ "embed"
 	"encoding/base64"
 	"errors"
 	"html/template"
@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hearth/internal/httpapi"
+	"hearth/storage"
 )
 
 // fallbackRoutes are the pages on which a browser completes a stage that an app can't.
@@ -24,10 +25,7 @@ func (a *API) fallbackRoutes() []httpapi.Route {
 	}
 }
 
-//go:embed fallback.html
-var fallbackText string
-
-var fallbackTemplate = template.Must(template.New("fallback").Parse(fallbackText))
+var fallbackTemplate = pageTemplate("fallback")
 
 // authDone tells the app that the stage is complete, in the specification's words.
 const authDone = `
@@ -39,10 +37,13 @@ if (window.onAuthDone) {
 `
 
 // authDonePolicy allows this one script.
-var authDonePolicy = func() string {
-	sum := sha256.Sum256([]byte(authDone))
+var authDonePolicy = scriptPolicy(authDone)
+
+// scriptPolicy allows one script.
+func scriptPolicy(script string) string {
+	sum := sha256.Sum256([]byte(script))
 	return "script-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
-}()
+}
 
 // waiting returns the session in progress with an id whose next stage this is, nil if there
 // is none.
@@ -66,56 +67,106 @@ func (ia *interactiveAuth) demandOf(s *authSession) demand {
 	return demand{operation: s.operation, requester: s.requester, flows: s.flows}
 }
 
-// fallback shows the page; problem, unless "", says why the last attempt was no good.
-func (a *API) fallback(stage, session, problem string) (*httpapi.Reply, error) {
-	data := map[string]any{"ServerName": a.serverName, "Stage": stage, "Session": session, "Problem": problem}
+// fallback shows the page; problem, unless "", says why the last attempt was no good, and sent, unless
+// nil, that the owner of an address has been sent a mail.
+func (a *API) fallback(stage, session, problem string, sent *storage.EmailValidation) (*httpapi.Reply, error) {
+	data := map[string]any{"Stage": stage, "Session": session, "Problem": problem, "Sent": sent}
 	status := http.StatusOK
-	switch s := a.auth.waiting(session, stage); {
+	s := a.auth.waiting(session, stage)
+	switch {
 	case s == nil:
 		data["Stage"] = ""
-		status = http.StatusNotFound
-	case stage == stageTerms && a.o.Terms != nil:
-		data["Documents"] = a.o.Terms.documents()
+		return a.page(http.StatusNotFound, fallbackTemplate, data, "'none'")
 	case problem != "":
 		status = http.StatusForbidden
 	}
-	return page(status, fallbackTemplate, data, "'self'")
+	data["What"], data["User"] = s.what, s.requester
+	if stage == stageTerms && a.o.Terms != nil {
+		data["Documents"] = a.o.Terms.documents()
+	}
+	return a.page(status, fallbackTemplate, data, "'self'")
 }
 
-// pageStages are the stages that can be completed on a page. A password is for the app alone to
-// ask for: who is led to a page can't know what for.
-var pageStages = []string{stageDummy, stageTerms, stageRegistrationToken}
+// pageStages are the stages that can be completed on this page.
+var pageStages = []string{stageDummy, stageTerms, stageRegistrationToken, stagePassword, stageEmail}
+
+func noPage() error {
+	return httpapi.NotFound("There is no page for this stage: the app has to complete it")
+}
 
 // getFallback is GET /auth/{stage}/fallback/web.
 func (a *API) getFallback(r *http.Request, _ *httpapi.Requester) (any, error) {
 	stage := httpapi.Var(r, "stage")
-	if !slices.Contains(pageStages, stage) {
-		return nil, httpapi.NotFound("There is no page for this stage: the app has to complete it")
+	if stage == stageSSO {
+		return a.ssoFallback(r)
 	}
-	return a.fallback(stage, r.URL.Query().Get("session"), "")
+	if !slices.Contains(pageStages, stage) {
+		return nil, noPage()
+	}
+	return a.fallback(stage, r.URL.Query().Get("session"), "", nil)
 }
 
 // postFallback completes the stage.
 func (a *API) postFallback(r *http.Request, _ *httpapi.Requester) (any, error) {
-	if err := r.ParseForm(); err != nil {
-		return nil, httpapi.InvalidParam("The form can't be read")
+	form, err := a.readForm(r)
+	if err != nil {
+		return nil, err
 	}
-	stage, session := httpapi.Var(r, "stage"), r.PostForm.Get("session")
+	stage, session := httpapi.Var(r, "stage"), form.Get("session")
+	if !slices.Contains(pageStages, stage) {
+		return nil, noPage()
+	}
 	s := a.auth.waiting(session, stage)
-	if s == nil || !slices.Contains(pageStages, stage) {
-		return a.fallback(stage, session, "")
+	if s == nil {
+		return a.fallback(stage, session, "", nil)
 	}
 	d := a.auth.demandOf(s)
-	proved, err := a.tryStage(r.Context(), d, &authData{Type: stage, Token: strings.TrimSpace(r.PostForm.Get("token"))})
+	if stage == stageEmail && form.Has("email") {
+		return a.fallbackMail(r, d, session, form.Get("email"))
+	}
+	auth := &authData{Type: stage, Token: strings.TrimSpace(form.Get("token")), User: form.Get("user"), Password: form.Get("password"),
+		ThreepidCreds: threepidCreds{SID: form.Get("sid"), ClientSecret: form.Get("secret")}}
+	proved, err := a.tryStage(r.Context(), d, auth)
 	var refused *httpapi.Error
-	if errors.As(err, &refused) && refused.Status == http.StatusForbidden {
-		return a.fallback(stage, session, refused.Message)
+	if errors.As(err, &refused) && refused.Status < 500 {
+		var sent *storage.EmailValidation
+		if stage == stageEmail {
+			sent = &storage.EmailValidation{Address: form.Get("address"), SID: auth.ThreepidCreds.SID, ClientSecret: auth.ThreepidCreds.ClientSecret}
+		}
+		return a.fallback(stage, session, refused.Message+".", sent)
 	}
 	if err != nil {
 		return nil, err
 	}
 	a.auth.complete(s, d, stage, proved)
-	answer, err := page(http.StatusOK, fallbackTemplate, map[string]any{"ServerName": a.serverName, "Done": true, "Script": template.JS(authDone)}, "'none'")
+	return a.authDonePage()
+}
+
+// fallbackMail sends a mail to who is to confirm an address, with which the page goes on.
+func (a *API) fallbackMail(r *http.Request, d demand, session, given string) (any, error) {
+	v := &storage.EmailValidation{ClientSecret: rand.Text(), Purpose: d.emailPurpose()}
+	err := error(nil)
+	if a.o.Mailer == nil {
+		err = mediumNotSupported("e-mail addresses")
+	} else if v.Address, err = canonicalEmail(strings.TrimSpace(given)); err == nil {
+		err = httpapi.Charge(r, nil, httpapi.RateLogin)
+	}
+	if err == nil {
+		err = a.beginConfirmation(r.Context(), v, 1)
+	}
+	var refused *httpapi.Error
+	if errors.As(err, &refused) {
+		return a.fallback(stageEmail, session, refused.Message+".", nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return a.fallback(stageEmail, session, "", v)
+}
+
+// authDonePage tells the app that the stage is complete.
+func (a *API) authDonePage() (*httpapi.Reply, error) {
+	answer, err := a.page(http.StatusOK, fallbackTemplate, map[string]any{"Done": true, "Script": template.JS(authDone)}, "'none'")
 	if err != nil {
 		return nil, err
 	}

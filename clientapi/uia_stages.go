@@ -3,8 +3,12 @@ package clientapi
 import (
 	"context"
 	"errors"
+	"net/http"
+	"slices"
+	"strings"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/idp"
 	"hearth/storage"
 )
 
@@ -14,6 +18,7 @@ import (
 const (
 	stagePassword = "m.login.password"
 	stageDummy    = "m.login.dummy"
+	stageOAuth    = "m.oauth"
 )
 
 // authData is the auth member of a request.
@@ -54,9 +59,37 @@ func (p *proof) add(q proof) {
 	}
 }
 
-// flowsOf is how a user can prove who they are.
-func (a *API) flowsOf(context.Context, string) ([][]string, error) {
-	return [][]string{{stagePassword}}, nil
+// setFlows sets how a user can prove who they are: by what they sign in with. A client that has
+// come by OAuth 2.0 leads them to this server's page, where the specification has that.
+func (a *API) setFlows(r *http.Request, u *httpapi.Requester, d *demand) error {
+	m, err := a.db.SignInMethods(r.Context(), u.UserID, u.DeviceID)
+	if err != nil {
+		return err
+	}
+	d.flows = nil
+	if m.OAuth && a.o.OAuthKey != nil && strings.HasSuffix(r.URL.Path, "/keys/device_signing/upload") {
+		d.flows = [][]string{{stageOAuth}}
+		d.page = a.baseURL() + accountQuery{Action: actionReset}.page() + "&session="
+		return nil
+	}
+	if len(a.ssoProvidersOf(m)) > 0 {
+		d.flows = append(d.flows, []string{stageSSO})
+	}
+	if m.Password || len(d.flows) == 0 {
+		d.flows = append(d.flows, []string{stagePassword})
+	}
+	return nil
+}
+
+// ssoProvidersOf are those that know the user.
+func (a *API) ssoProvidersOf(m *storage.SignInMethods) []*idp.Provider {
+	var known []*idp.Provider
+	for _, p := range a.o.SSO {
+		if slices.Contains(m.Issuers, p.Issuer) {
+			known = append(known, p)
+		}
+	}
+	return known
 }
 
 // tryStage attempts one stage and returns what it has shown. A failure after which
@@ -77,13 +110,18 @@ func (a *API) tryStage(ctx context.Context, d demand, auth *authData) (proof, er
 	return proof{}, httpapi.Forbidden("%q is completed elsewhere, not by this request", truncate(auth.Type, 100))
 }
 
+// emailPurpose is what an address is confirmed for.
+func (d *demand) emailPurpose() storage.EmailPurpose {
+	if d.operation == registerOperation {
+		return storage.EmailForRegistration
+	}
+	return storage.EmailForPassword
+}
+
 // tryEmail is the stage m.login.email.identity: of a new account it confirms the address,
 // of one that there is it shows whose it is.
 func (a *API) tryEmail(ctx context.Context, d demand, creds threepidCreds) (proof, error) {
-	purpose := storage.EmailForPassword
-	if d.operation == registerOperation {
-		purpose = storage.EmailForRegistration
-	}
+	purpose := d.emailPurpose()
 	v, err := a.validatedEmail(ctx, creds, purpose)
 	if err != nil || purpose == storage.EmailForRegistration {
 		return proof{email: v}, err

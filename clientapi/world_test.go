@@ -35,7 +35,18 @@ type world struct {
 // newWorld starts a server; change, if not nil, adjusts its options.
 func newWorld(t testing.TB, change func(*Options)) *world {
 	t.Helper()
-	w := &world{t: t, db: testDB(t)}
+	return worldAt(t, func(o *Options, _ string) {
+		if change != nil {
+			change(o)
+		}
+	})
+}
+
+// worldAt is newWorld for options that depend on the server's URL.
+func worldAt(t testing.TB, change func(o *Options, url string)) *world {
+	t.Helper()
+	w := &world{t: t, db: testDB(t), http: httptest.NewUnstartedServer(nil)}
+	w.url = "http://" + w.http.Listener.Addr().String()
 	passwords, err := password.New(4)
 	if err != nil {
 		t.Fatal(err)
@@ -46,9 +57,7 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 		Passwords:           passwords,
 		RegistrationEnabled: true,
 	}
-	if change != nil {
-		change(&o)
-	}
+	change(&o, w.url)
 	book, err := push.NewBook(t.Context(), w.db, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -72,8 +81,8 @@ func newWorld(t testing.TB, change func(*Options)) *world {
 	w.api = New(o)
 	server := httpapi.NewServer(httpapi.Options{Authenticate: w.api.Authenticate, Seen: w.api.Seen})
 	w.api.Register(server)
-	w.http = httptest.NewServer(server)
-	w.url = w.http.URL
+	w.http.Config.Handler = server
+	w.http.Start()
 	t.Cleanup(func() {
 		w.http.Close()
 		w.api.Close()

@@ -123,7 +123,12 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	if err != nil {
 		return err
 	}
+	providers, err := ssoProviders(cfg)
+	if err != nil {
+		return err
+	}
 	client := clientapi.New(clientapi.Options{
+		SSO:      providers,
 		Identity: identities, OAuthKey: oauthKey(cfg, key),
 		Delayed: later, LiveKit: cfg.RTC.LiveKitServiceURLs,
 		Search: index,

@@ -18,10 +18,24 @@ func TestElementEngine(t *testing.T) { tellStory(t, "story.mjs") }
 // TestEncryption has two people talk in an encrypted room.
 func TestEncryption(t *testing.T) { tellStory(t, "crypto.mjs") }
 
+// TestOAuthEngine logs in by OAuth 2.0, on a page and by a code.
+func TestOAuthEngine(t *testing.T) {
+	installSDK(t)
+	s := newServer(t)
+	t.Setenv("HEARTH_PUBLIC_BASE_URL", s.base)
+	t.Setenv("HEARTH_OAUTH_ENABLED", "true")
+	s.start()
+	tellStoryOf(t, s, "oauth.mjs")
+}
+
 func tellStory(t *testing.T, script string) {
 	t.Helper()
 	installSDK(t)
-	s := startServer(t)
+	tellStoryOf(t, startServer(t), script)
+}
+
+func tellStoryOf(t *testing.T, s *server, script string) {
+	t.Helper()
 	story := exec.Command("node", script)
 	story.Dir = "js"
 	story.Env = append(os.Environ(), "HEARTH_URL="+s.base, "HEARTH_PICTURE="+paint(t))
