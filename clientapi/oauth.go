@@ -46,7 +46,7 @@ func (a *API) oauthRoutes() []httpapi.Route {
 	route := func(method, path string, rate httpapi.RateClass, handle func(*http.Request, *httpapi.Requester) (any, error)) httpapi.Route {
 		return httpapi.Route{Method: method, Path: oauthPath + path, Auth: httpapi.AuthNone, Rate: rate, MaxBody: maxOAuthBody, Handle: handle}
 	}
-	return slices.Concat(a.signInRoutes(), a.accountPageRoutes(), []httpapi.Route{
+	return slices.Concat(a.signInRoutes(), a.registerPageRoutes(), a.accountPageRoutes(), []httpapi.Route{
 		route("POST", "/clients", httpapi.RateExpensive, a.postOAuthClient),
 		route("GET", "/authorize", httpapi.RateExpensive, a.getAuthorize),
 		route("POST", "/authorize", httpapi.RateLogin, a.postAuthorize),
@@ -74,6 +74,10 @@ func (a *API) getAuthMetadata(*http.Request, *httpapi.Requester) (any, error) {
 		return nil, httpapi.New(http.StatusNotFound, "M_UNRECOGNIZED", "This server has no OAuth 2.0 API")
 	}
 	base := a.baseURL()
+	prompts := []string{}
+	if a.pageRegisters() {
+		prompts = append(prompts, "create")
+	}
 	return map[string]any{
 		"issuer":                                     base + "/",
 		"authorization_endpoint":                     base + oauthPath + "/authorize",
@@ -86,6 +90,7 @@ func (a *API) getAuthMetadata(*http.Request, *httpapi.Requester) (any, error) {
 		"code_challenge_methods_supported":           []string{"S256"},
 		"token_endpoint_auth_methods_supported":      []string{"none"},
 		"revocation_endpoint_auth_methods_supported": []string{"none"},
+		"prompt_values_supported":                    prompts,
 		"device_authorization_endpoint":              base + oauthPath + "/device",
 		"account_management_uri":                     base + accountPath,
 		"account_management_actions_supported":       accountActions,

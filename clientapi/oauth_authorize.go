@@ -149,7 +149,11 @@ func (a *API) oauthPage(status int, q *authorization, signedIn *storage.User, fo
 		for _, field := range hidden {
 			request.Set(field[0], field[1])
 		}
-		data["Buttons"] = a.ssoButtons(a.o.SSO, ssoPurpose{page: oauthPath + "/authorize?" + request.Encode()})
+		page := oauthPath + "/authorize?" + request.Encode()
+		data["Buttons"] = a.ssoButtons(a.o.SSO, ssoPurpose{page: page})
+		if a.pageRegisters() {
+			data["Register"] = a.registerURL(page)
+		}
 	}
 	data["Terms"], data["Policy"] = q.client.TermsURI, q.client.PolicyURI
 	target, err := url.Parse(q.redirectURI)
@@ -179,6 +183,10 @@ func (a *API) getAuthorize(r *http.Request, _ *httpapi.Requester) (any, error) {
 	q, answer, err := a.authorizing(form)
 	if answer != nil || err != nil {
 		return answer, err
+	}
+	if form.Get("prompt") == "create" && a.pageRegisters() {
+		form.Del("prompt")
+		return redirect(http.StatusSeeOther, a.registerURL(oauthPath+"/authorize?"+form.Encode())), nil
 	}
 	user, err := a.pageUser(r)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"hearth/internal/idp"
+	"hearth/storage"
 )
 
 // pagesWorld is a server with the OAuth 2.0 API whose people sign in by password or at a provider.
@@ -287,4 +289,59 @@ func TestResetOnPage(t *testing.T) {
 		t.Errorf("%d %s", page.status, page.text)
 	}
 	w.ok("POST", upload, token, second)
+}
+
+// TestRegisterOnPage makes an account where a client leads with prompt=create.
+func TestRegisterOnPage(t *testing.T) {
+	w := worldAt(t, func(o *Options, base string) {
+		o.OAuthKey, o.PublicBaseURL, o.RegistrationTokenRequired = []byte("key of the test"), base, true
+		o.Terms = &Terms{Version: "1", Language: "en", ServiceURL: "https://hearth.test/terms"}
+		o.PasswordPolicy.MinLength = 8
+	})
+	if err := w.db.AddRegistrationToken(t.Context(), storage.RegistrationToken{Token: "let-me-in"}); err != nil {
+		t.Fatal(err)
+	}
+	if meta := w.ok("GET", "/_matrix/client/v1/auth_metadata", "", nil); fmt.Sprint(meta["prompt_values_supported"]) != "[create]" {
+		t.Errorf("%v", meta)
+	}
+	_, registered := w.do("POST", oauthPath+"/clients", "", webClient())
+	ask := asking(registered["client_id"].(string), "WEBDEVICE1")
+	ask.Set("prompt", "create")
+	nora := newVisitor(t)
+	page := nora.follow(w.url+oauthPath+"/authorize?"+ask.Encode(), w.url)
+	if page.status != http.StatusOK || !strings.Contains(page.text, "https://hearth.test/terms") {
+		t.Fatalf("%d %s", page.status, page.text)
+	}
+	good := map[string]string{"user": "Nora", "password": "secret-nora", "again": "secret-nora", "token": "let-me-in", "agreed": "1"}
+	for name, value := range map[string]string{"user": "no ra", "password": "short", "again": "other", "token": "guessed", "agreed": ""} {
+		form := formOf(page)
+		for k, v := range good {
+			form.Set(k, v)
+		}
+		form.Set(name, value)
+		if name == "password" {
+			form.Set("again", value)
+		}
+		if value == "" {
+			form.Del(name)
+		}
+		if page := nora.posts(w.url+registerPath, form); page.status != http.StatusForbidden || !strings.Contains(page.text, `role="alert"`) {
+			t.Errorf("%s=%q: %d %s", name, value, page.status, page.text)
+		}
+	}
+	form := formOf(page)
+	for k, v := range good {
+		form.Set(k, v)
+	}
+	made := nora.posts(w.url+registerPath, form)
+	if made.status != http.StatusSeeOther {
+		t.Fatalf("%d %s", made.status, made.text)
+	}
+	page = nora.follow(made.location.String(), w.url)
+	if form := formOf(page); form.Get("as") != "@nora:test.local" || form.Get("state") != "st&ate" {
+		t.Errorf("%d %s", page.status, page.text)
+	}
+	if page := nora.posts(w.url+registerPath, form); page.status != http.StatusForbidden || !strings.Contains(page.text, "taken") {
+		t.Errorf("a name that is taken: %d %s", page.status, page.text)
+	}
 }

@@ -43,6 +43,14 @@ func localPage(text string) bool {
 	return err == nil && len(text) <= maxPagePath && u.Scheme == "" && u.Host == "" && u.Fragment == "" && slices.Contains(signInPages, u.EscapedPath())
 }
 
+// pageToGo is where a form or a query leads on after signing in.
+func pageToGo(form url.Values) string {
+	if page := form.Get("page"); localPage(page) {
+		return page
+	}
+	return accountPath
+}
+
 func (a *API) signInRoutes() []httpapi.Route {
 	return []httpapi.Route{
 		{Method: "GET", Path: signInPath, Auth: httpapi.AuthNone, Rate: httpapi.RateExpensive, Handle: a.getSignIn},
@@ -91,17 +99,16 @@ func (a *API) askToSignIn(page string) *httpapi.Reply {
 var signInTemplate = pageTemplate("signin")
 
 func (a *API) signInPage(status int, page, user, problem string) (*httpapi.Reply, error) {
-	return a.page(status, signInTemplate, map[string]any{
-		"Page": page, "User": user, "Problem": problem, "Buttons": a.ssoButtons(a.o.SSO, ssoPurpose{page: page})}, "'self'")
+	data := map[string]any{"Page": page, "User": user, "Problem": problem, "Buttons": a.ssoButtons(a.o.SSO, ssoPurpose{page: page})}
+	if a.pageRegisters() {
+		data["Register"] = a.registerURL(page)
+	}
+	return a.page(status, signInTemplate, data, "'self'")
 }
 
 // getSignIn shows how to sign in.
 func (a *API) getSignIn(r *http.Request, _ *httpapi.Requester) (any, error) {
-	page := r.URL.Query().Get("page")
-	if !localPage(page) {
-		page = accountPath
-	}
-	return a.signInPage(http.StatusOK, page, "", "")
+	return a.signInPage(http.StatusOK, pageToGo(r.URL.Query()), "", "")
 }
 
 // postSignIn signs somebody in who has filled the form in.
@@ -110,10 +117,7 @@ func (a *API) postSignIn(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	page := form.Get("page")
-	if !localPage(page) {
-		page = accountPath
-	}
+	page := pageToGo(form)
 	user, err := a.formUser(r, form)
 	var refused *httpapi.Error
 	if errors.As(err, &refused) && refused.Status < 500 {
