@@ -50,7 +50,7 @@ func (a *API) oauthRoutes() []httpapi.Route {
 		route("POST", "/clients", httpapi.RateExpensive, a.postOAuthClient),
 		route("GET", "/authorize", httpapi.RateExpensive, a.getAuthorize),
 		route("POST", "/authorize", httpapi.RateLogin, a.postAuthorize),
-		route("POST", "/token", httpapi.RateLogin, a.postOAuthToken),
+		route("POST", "/token", httpapi.RateNone, a.postOAuthToken),
 		route("POST", "/revoke", httpapi.RateExpensive, a.postRevoke),
 		route("POST", "/device", httpapi.RateExpensive, a.postDeviceAuthorization),
 		route("GET", "/link", httpapi.RateLogin, a.getLink),

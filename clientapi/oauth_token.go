@@ -45,12 +45,20 @@ type tokenAnswer struct {
 	Scope        string `json:"scope,omitempty"`
 }
 
-// postOAuthToken is the token endpoint.
+// postOAuthToken is the token endpoint. Apps that ask again and again whether their user has decided
+// don't take from others at their address what those need to log in.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#grant-types
 func (a *API) postOAuthToken(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if err := r.ParseForm(); err != nil {
 		return oauthRefusal("invalid_request", "The form can't be read").reply(), nil
+	}
+	class := httpapi.RateLogin
+	if r.PostForm.Get("grant_type") == deviceGrant {
+		class = httpapi.RateExpensive
+	}
+	if err := httpapi.Charge(r, nil, class); err != nil {
+		return nil, err
 	}
 	var answer *tokenAnswer
 	var err error
