@@ -144,6 +144,10 @@ func (a *API) postAccountPage(r *http.Request, _ *httpapi.Requester) (any, error
 		}
 		return a.page(http.StatusOK, accountTemplate, map[string]any{"Gone": true}, "'none'")
 	}
+	if s := a.auth.waiting(q.Session, stageOAuth); form.Get("do") == "reset" && s != nil && s.requester == user.ID {
+		a.auth.complete(s, a.auth.demandOf(s), stageOAuth, proof{userID: user.ID})
+		return a.authDonePage()
+	}
 	said, err := a.accountChange(r, user, form)
 	var refused *httpapi.Error
 	if errors.As(err, &refused) && refused.Status < 500 {
@@ -173,13 +177,6 @@ func (a *API) accountChange(r *http.Request, user *storage.User, form url.Values
 		return "Your name was changed.", a.changeProfile(r.Context(), user.ID, "displayname", value)
 	case "delete":
 		return "The device was logged out.", a.deleteDevices(r.Context(), user.ID, []string{form.Get("device_id")})
-	case "reset":
-		s := a.auth.waiting(form.Get("session"), stageOAuth)
-		if s == nil || s.requester != user.ID {
-			return "", httpapi.NotFound("Your app no longer waits for this: begin there anew")
-		}
-		a.auth.complete(s, a.auth.demandOf(s), stageOAuth, proof{userID: user.ID})
-		return "Done. Go back to your app now.", nil
 	}
-	return "", httpapi.InvalidParam("Nothing was asked for")
+	return "", httpapi.InvalidParam("Nothing was done")
 }

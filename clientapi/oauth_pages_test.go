@@ -284,8 +284,11 @@ func TestResetOnPage(t *testing.T) {
 	}
 	mallory.posts(w.url+accountPath, url.Values{"as": {"@mallory:test.local"}, "do": {"reset"}, "session": {asked["session"].(string)}})
 	w.refused(401, "<nil>", "POST", upload, token, second)
+	if page := alice.follow(w.url+"/_matrix/client/v3/auth/m.oauth/fallback/web?session="+asked["session"].(string), w.url); !strings.Contains(page.text, `value="reset"`) {
+		t.Errorf("the fallback: %d %s", page.status, page.text)
+	}
 	page = alice.follow(where, w.url)
-	if page = alice.posts(w.url+accountPath, formOf(page), "do", "reset"); !strings.Contains(page.text, "Done") {
+	if page = alice.posts(w.url+accountPath, formOf(page), "do", "reset"); !strings.Contains(page.text, authDone) {
 		t.Errorf("%d %s", page.status, page.text)
 	}
 	w.ok("POST", upload, token, second)

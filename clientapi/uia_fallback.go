@@ -97,10 +97,13 @@ func noPage() error {
 // getFallback is GET /auth/{stage}/fallback/web.
 func (a *API) getFallback(r *http.Request, _ *httpapi.Requester) (any, error) {
 	stage := httpapi.Var(r, "stage")
-	if stage == stageSSO {
+	switch {
+	case stage == stageSSO:
 		return a.ssoFallback(r)
-	}
-	if !slices.Contains(pageStages, stage) {
+	case stage == stageOAuth && a.auth.waiting(r.URL.Query().Get("session"), stage) != nil:
+		q := accountQuery{Action: actionReset, Session: r.URL.Query().Get("session")}
+		return redirect(http.StatusFound, a.baseURL()+q.page()), nil
+	case !slices.Contains(pageStages, stage):
 		return nil, noPage()
 	}
 	return a.fallback(stage, r.URL.Query().Get("session"), "", nil)
