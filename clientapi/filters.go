@@ -46,7 +46,7 @@ func (a *API) postFilter(r *http.Request, u *httpapi.Requester) (any, error) {
 	}
 	id, err := a.db.PutFilter(r.Context(), u.UserID, canonical)
 	if errors.Is(err, storage.ErrTooManyFilters) {
-		return nil, httpapi.New(http.StatusBadRequest, "M_RESOURCE_LIMIT_EXCEEDED", "A user can have at most %d filters", storage.MaxFilters)
+		return nil, httpapi.LimitReached("A user can have at most %d filters", storage.MaxFilters)
 	}
 	if err != nil {
 		return nil, err

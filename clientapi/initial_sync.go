@@ -133,7 +133,7 @@ func (a *API) getInitialSync(r *http.Request, u *httpapi.Requester) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	archived, err := httpapi.BoolParam(r, "archived")
+	archived, err := httpapi.BoolParam(r, "archived", false)
 	if err != nil {
 		return nil, err
 	}

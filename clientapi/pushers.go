@@ -87,7 +87,7 @@ func (a *API) postPusher(r *http.Request, u *httpapi.Requester) (any, error) {
 		ProfileTag: body.ProfileTag, Lang: *body.Lang, Data: body.Data,
 	}, body.Append)
 	if errors.Is(err, storage.ErrTooMany) {
-		return nil, httpapi.New(http.StatusBadRequest, "M_RESOURCE_LIMIT_EXCEEDED", "You have too many pushers")
+		return nil, httpapi.LimitReached("You have too many pushers")
 	}
 	return nil, err
 }

@@ -27,7 +27,7 @@ const (
 func (a *API) getHierarchy(r *http.Request, u *httpapi.Requester) (any, error) {
 	q := hierarchyQuery{userID: u.UserID, root: httpapi.Var(r, "roomId")}
 	var err error
-	if q.suggestedOnly, err = httpapi.BoolParam(r, "suggested_only"); err != nil {
+	if q.suggestedOnly, err = httpapi.BoolParam(r, "suggested_only", false); err != nil {
 		return nil, err
 	}
 	if q.maxDepth, err = httpapi.IntParam(r, "max_depth", maxHierarchyDepth, 0); err != nil {

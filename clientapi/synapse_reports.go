@@ -31,21 +31,14 @@ const maxReportPage = 500
 func (a *API) listReports(r *http.Request, kind string) (any, error) {
 	q := r.URL.Query()
 	query := storage.ReportQuery{Kind: kind, Reporter: q.Get("user_id"), Target: q.Get("event_sender_user_id"), RoomID: q.Get("room_id"),
-		OldestFirst: q.Get("dir") == "f", Limit: 100}
+		OldestFirst: q.Get("dir") == "f"}
 	if kind == "user" {
 		query.Target = q.Get("target_user_id")
 	}
-	for name, into := range map[string]*int{"from": &query.Offset, "limit": &query.Limit} {
-		if q.Get(name) == "" {
-			continue
-		}
-		n, err := strconv.Atoi(q.Get(name))
-		if err != nil || n < 0 {
-			return nil, httpapi.InvalidParam("%s must be a number that isn't negative", name)
-		}
-		*into = n
+	var err error
+	if query.Offset, query.Limit, err = httpapi.PageParams(r, 100, maxReportPage); err != nil {
+		return nil, err
 	}
-	query.Limit = min(query.Limit, maxReportPage)
 	if dir := q.Get("dir"); dir != "" && dir != "f" && dir != "b" {
 		return nil, httpapi.InvalidParam("dir must be f or b")
 	}

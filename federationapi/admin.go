@@ -60,17 +60,10 @@ const maxListed = 1000
 
 // getDestinations is GET /_synapse/admin/v1/federation/destinations.
 func (a *API) getDestinations(r *http.Request, _ *httpapi.Requester) (any, error) {
-	from, limit := 0, 100
-	for name, into := range map[string]*int{"from": &from, "limit": &limit} {
-		if text := one(r, name); text != "" {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 0 {
-				return nil, httpapi.InvalidParam("%s must be a number that isn't negative", name)
-			}
-			*into = n
-		}
+	from, limit, err := httpapi.PageParams(r, 100, maxListed)
+	if err != nil {
+		return nil, err
 	}
-	limit = min(limit, maxListed)
 	wanted := strings.ToLower(one(r, "destination"))
 	s := a.sender
 	list := []destinationStatus{}

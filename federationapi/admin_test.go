@@ -44,6 +44,9 @@ func TestDestinationsForAdmins(t *testing.T) {
 	if failed.Get("last_error").Str == "" || failed.Get("failure_ts").Int() == 0 || failed.Get("stream_positions_behind").Int() == 0 || failed.Get("retry_interval").Int() == 0 {
 		t.Error(failed.Raw)
 	}
+	if page := list("/destinations?from=9223372036854775807"); len(page.Get("destinations").Array()) != 0 {
+		t.Errorf("behind the end: %s", page.Raw)
+	}
 	if page := list("/destinations?from=1&limit=1&dir=b"); len(page.Get("destinations").Array()) != 1 || page.Get("next_token").Exists() {
 		t.Error(page.Raw)
 	}

@@ -21,7 +21,7 @@ const maxHierarchy = 100
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1hierarchyroomid
 func (a *API) getHierarchy(r *http.Request, origin string, _ json.RawMessage) (any, error) {
-	suggested, err := httpapi.BoolParam(r, "suggested_only")
+	suggested, err := httpapi.BoolParam(r, "suggested_only", false)
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package mediaapi
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"time"
 
 	"hearth/internal/httpapi"
@@ -137,24 +136,11 @@ func nullable(s string) any {
 	return s
 }
 
-// intParam is a number of the query that isn't negative.
-func intParam(r *http.Request, name string, otherwise int64) (int64, error) {
-	given := r.URL.Query().Get(name)
-	if given == "" {
-		return otherwise, nil
-	}
-	n, err := strconv.ParseInt(given, 10, 64)
-	if err != nil || n < 0 {
-		return 0, httpapi.InvalidParam("%s isn't a whole number that isn't negative", name)
-	}
-	return n, nil
-}
-
 // timeParam is a time of the query in milliseconds, the zero time for none.
 func timeParam(r *http.Request, name string) (time.Time, error) {
-	ms, err := intParam(r, name, 0)
+	ms, err := httpapi.IntParam(r, name, 0, 0)
 	if err != nil || ms == 0 {
 		return time.Time{}, err
 	}
-	return time.UnixMilli(min(ms, 253402300799000)), nil // the year 9999
+	return time.UnixMilli(min(int64(ms), 253402300799000)), nil // the year 9999
 }

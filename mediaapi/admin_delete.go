@@ -3,6 +3,7 @@ package mediaapi
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"time"
 
@@ -19,15 +20,17 @@ func (a *API) adminDeleteOne(r *http.Request, _ *httpapi.Requester) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	return deleted([]storage.MediaURI{u}), a.collect(r.Context(), evictedAge)
+	return deleted([]string{u.ID}, 1), a.collect(r.Context(), evictedAge)
 }
 
-func deleted(gone []storage.MediaURI) any {
-	ids := []string{}
-	for _, u := range gone {
-		ids = append(ids, u.ID)
+// maxDeletedShown bounds the ids in the answer to a deletion.
+const maxDeletedShown = 10_000
+
+func deleted(ids []string, total int64) any {
+	if ids == nil {
+		ids = []string{}
 	}
-	return map[string]any{"deleted_media": ids, "total": len(ids)}
+	return map[string]any{"deleted_media": ids, "total": total}
 }
 
 // adminDeleteLocal deletes users' uploads that nobody has asked for since before_ts.
@@ -39,23 +42,23 @@ func (a *API) adminDeleteLocal(r *http.Request, _ *httpapi.Requester) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	size, err := intParam(r, "size_gt", 0)
+	size, err := httpapi.IntParam(r, "size_gt", 0, 0)
 	if err != nil {
 		return nil, err
 	}
-	keep, err := boolParam(r, "keep_profiles", true)
+	keep, err := httpapi.BoolParam(r, "keep_profiles", true)
 	if err != nil {
 		return nil, err
 	}
-	b := &storage.MediaBounds{UnusedFor: unused, Spare: keep}
+	b := &storage.MediaBounds{UnusedFor: unused, KeepPictures: keep}
 	if size > 0 {
-		b.MinSize = size + 1
+		b.MinSize = int64(min(size, math.MaxInt64-1)) + 1
 	}
-	gone, err := a.deleteAll(r.Context(), b)
+	ids, total, err := a.deleteAll(r.Context(), b)
 	if err != nil {
 		return nil, err
 	}
-	return deleted(gone), nil
+	return deleted(ids, total), nil
 }
 
 // adminPurgeCache forgets what can be fetched again and nobody has asked for since before_ts.
@@ -64,11 +67,11 @@ func (a *API) adminPurgeCache(r *http.Request, _ *httpapi.Requester) (any, error
 	if err != nil {
 		return nil, err
 	}
-	gone, err := a.deleteAll(r.Context(), &storage.MediaBounds{Remote: true, UnusedFor: unused, Spare: true})
+	_, total, err := a.deleteAll(r.Context(), &storage.MediaBounds{Remote: true, UnusedFor: unused})
 	if err != nil {
 		return nil, err
 	}
-	return map[string]int{"deleted": len(gone)}, nil
+	return map[string]int64{"deleted": total}, nil
 }
 
 func (a *API) adminDeleteUserMedia(r *http.Request, _ *httpapi.Requester) (any, error) {
@@ -76,30 +79,35 @@ func (a *API) adminDeleteUserMedia(r *http.Request, _ *httpapi.Requester) (any, 
 	if err != nil {
 		return nil, err
 	}
-	var gone []storage.MediaURI
+	var ids []string
 	for i := range list {
 		err := a.db.DeleteOneMedia(r.Context(), list[i].Origin, list[i].ID)
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return nil, err
 		}
-		gone = append(gone, storage.MediaURI{Origin: list[i].Origin, ID: list[i].ID})
+		ids = append(ids, list[i].ID)
 	}
-	return deleted(gone), a.collect(r.Context(), evictedAge)
+	return deleted(ids, int64(len(ids))), a.collect(r.Context(), evictedAge)
 }
 
-// deleteAll deletes what the bounds mean, and the files that are no longer needed.
-func (a *API) deleteAll(ctx context.Context, b *storage.MediaBounds) (all []storage.MediaURI, err error) {
+// deleteAll deletes what the bounds mean, and the files that are no longer needed. It returns
+// the ids of the first, and how many there were.
+func (a *API) deleteAll(ctx context.Context, b *storage.MediaBounds) (ids []string, total int64, err error) {
 	if err := a.accesses.flush(ctx, a.db); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if err := FollowMentions(ctx, a.db); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	_, err = Delete(ctx, a.db, b, func(gone []storage.MediaURI) { all = append(all, gone...) })
+	total, err = Delete(ctx, a.db, b, func(gone []storage.MediaPlace) {
+		for _, p := range gone[:min(len(gone), maxDeletedShown-len(ids))] {
+			ids = append(ids, p.ID)
+		}
+	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return all, a.collect(ctx, evictedAge)
+	return ids, total, a.collect(ctx, evictedAge)
 }
 
 // unusedSince reads before_ts, which must be there, as how long ago it was.

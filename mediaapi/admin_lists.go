@@ -11,15 +11,10 @@ import (
 
 // mediaPage reads which page of a list is asked for.
 func mediaPage(r *http.Request) (p storage.MediaPage, err error) {
-	from, err := intParam(r, "from", 0)
-	if err != nil {
+	p.OrderBy = r.URL.Query().Get("order_by")
+	if p.From, p.Limit, err = httpapi.PageParams(r, defaultPage, maxAdminPage); err != nil {
 		return p, err
 	}
-	limit, err := intParam(r, "limit", defaultPage)
-	if err != nil {
-		return p, err
-	}
-	p = storage.MediaPage{From: int(min(from, 1<<31)), Limit: int(min(limit, maxAdminPage)), OrderBy: r.URL.Query().Get("order_by")}
 	switch r.URL.Query().Get("dir") {
 	case "", "f":
 		// The newest first, unless a column is named.

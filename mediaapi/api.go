@@ -57,6 +57,7 @@ type API struct {
 	fetcher    *fetcher
 	accesses   accesses
 	cache      cacheSize
+	health     health
 	previews   *previewer // nil if they are off
 	stop       context.CancelFunc
 	running    sync.WaitGroup
@@ -85,6 +86,7 @@ func New(opts Options) (*API, error) {
 		thumbnails: newThumbnailer(ctx, files),
 		arrivals:   newArrivals(),
 		fetcher:    newFetcher(ctx, &opts),
+		health:     health{log: opts.Logger},
 		cache:      cacheSize{budget: opts.RemoteCache, full: make(chan struct{}, 1)},
 		stop:       cancel,
 	}

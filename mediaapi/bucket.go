@@ -16,6 +16,9 @@ import (
 // written nothing may think that it is unused.
 const putTime = evictedAge - time.Minute
 
+// maxAttempts is how often the bucket is asked for the same before its failure counts: somebody waits.
+const maxAttempts = 4
+
 // Bucket says where files are kept that aren't kept on the disk: in an S3-compatible
 // object storage.
 type Bucket struct {
@@ -38,6 +41,7 @@ type bucket struct {
 func newBucket(ctx context.Context, b *Bucket) (*bucket, error) {
 	client, err := minio.New(b.Endpoint, &minio.Options{
 		Creds: credentials.NewStaticV4(b.AccessKey, b.SecretKey, ""), Secure: !b.PlainHTTP, Region: b.Region,
+		MaxRetries: maxAttempts,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("the bucket for media: %w", err)
@@ -89,6 +93,29 @@ func (b *bucket) open(ctx context.Context, h fileHash) (io.ReadSeekCloser, error
 func (b *bucket) remove(ctx context.Context, h fileHash) error {
 	if err := b.client.RemoveObject(ctx, b.name, b.key(h), minio.RemoveObjectOptions{}); err != nil {
 		return fmt.Errorf("deleting a file of the bucket: %w", err)
+	}
+	return nil
+}
+
+// sweep ends what puts began longer than age ago that a crash cut off: parts of large files, which
+// no list of files shows.
+func (b *bucket) sweep(ctx context.Context, age time.Duration) error {
+	ctx, cancel := context.WithCancel(ctx) // also ends the list
+	defer cancel()
+	for part := range b.client.ListIncompleteUploads(ctx, b.name, b.prefix, true) {
+		if minio.ToErrorResponse(part.Err).StatusCode == http.StatusNotFound {
+			return nil // how some say that there are none
+		}
+		if part.Err != nil {
+			return fmt.Errorf("listing unfinished files of the bucket: %w", part.Err)
+		}
+		if time.Since(part.Initiated) < age {
+			continue
+		}
+		core := minio.Core{Client: b.client}
+		if err := core.AbortMultipartUpload(ctx, b.name, part.Key, part.UploadID); err != nil {
+			return fmt.Errorf("deleting an unfinished file of the bucket: %w", err)
+		}
 	}
 	return nil
 }

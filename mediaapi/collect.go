@@ -26,6 +26,9 @@ func (a *API) collectRegularly(ctx context.Context) {
 		if err := a.collect(ctx, unusedAge); err != nil && ctx.Err() == nil {
 			a.log.Error("collecting unused media failed", slog.Any("error", err))
 		}
+		if err := a.store.files.sweep(ctx, unusedAge); err != nil && ctx.Err() == nil {
+			a.log.Warn("deleting what interrupted uploads have left failed", slog.Any("error", err))
+		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():

@@ -64,7 +64,7 @@ func TestLooseFiles(t *testing.T) {
 	if n, err := Delete(ctx, w.db, &storage.MediaBounds{}, nil); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	if n, err := w.db.ForgetRefetchable(ctx, 1, 10); n != 1 || err != nil {
+	if n, err := w.db.ForgetRefetchable(ctx, 1, 10); n.Media != 1 || n.Bytes != 1 || err != nil {
 		t.Fatal(n, err)
 	}
 	expect("all gone", 1, 2, 3, 4)

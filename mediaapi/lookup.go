@@ -46,7 +46,7 @@ func (a *API) await(r *http.Request, origin string) (*storage.Media, error) {
 	if origin == a.serverName {
 		return a.awaitLocal(r, wait)
 	}
-	local, err := boolParam(r, "allow_remote", true)
+	local, err := httpapi.BoolParam(r, "allow_remote", true)
 	if err != nil {
 		return nil, err
 	}

@@ -144,6 +144,13 @@ func TestPrivatePreviews(t *testing.T) {
 	for _, host := range []string{"127.0.0.1", "localhost", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "169.254.169.254", "10.0.0.1", "[fe80::1]", "[fc00::1]"} {
 		w.expect(w.get(previews+url.QueryEscape("http://"+host+":"+port+"/page")), 403, "M_FORBIDDEN")
 	}
+	// What only a lenient resolver takes for an address may be refused in another way.
+	for _, host := range []string{"2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "127.1", "127.0.1", "127.000.000.001", "0", "localhost.", "LOCALHOST",
+		"[::1%25lo]", "[fe80::1%25lo]", "127.0.0.1.", "①②⑦.⓪.⓪.①", "127。0。0。1", "user@127.0.0.1", "1.1.1.1@127.0.0.1"} {
+		if a := w.get(previews + url.QueryEscape("http://"+host+":"+port+"/page")); a.status != 403 && a.status != 502 && a.status != 400 {
+			t.Errorf("%s: %d %s", host, a.status, a.body)
+		}
+	}
 	if n := asked.Load(); n != 0 {
 		t.Errorf("asked %d times", n)
 	}

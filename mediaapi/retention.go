@@ -7,9 +7,6 @@ import (
 	"hearth/storage"
 )
 
-// deleteBatch bounds the media that are deleted in one transaction.
-const deleteBatch = 1000
-
 // Policy says how long media are kept that nobody asks for; 0 is for ever.
 type Policy struct{ Local, Remote time.Duration }
 
@@ -18,10 +15,10 @@ type Policy struct{ Local, Remote time.Duration }
 func (p Policy) Bounds() []*storage.MediaBounds {
 	var all []*storage.MediaBounds
 	if p.Local > 0 {
-		all = append(all, &storage.MediaBounds{UnusedFor: p.Local, Spare: true})
+		all = append(all, &storage.MediaBounds{UnusedFor: p.Local, KeepPictures: true})
 	}
 	if p.Remote > 0 {
-		all = append(all, &storage.MediaBounds{Remote: true, UnusedFor: p.Remote, Spare: true})
+		all = append(all, &storage.MediaBounds{Remote: true, UnusedFor: p.Remote})
 	}
 	return all
 }
@@ -46,12 +43,12 @@ func (a *API) retain(ctx context.Context) error {
 	return nil
 }
 
-// Delete deletes the media that the bounds mean, calls each, unless nil, with the ids of some,
+// Delete deletes the media that the bounds mean, calls each, unless nil, with some of them,
 // and returns how many there were. Their files are deleted later by the server.
-func Delete(ctx context.Context, db *storage.DB, b *storage.MediaBounds, each func([]storage.MediaURI)) (total int64, err error) {
+func Delete(ctx context.Context, db *storage.DB, b *storage.MediaBounds, each func([]storage.MediaPlace)) (total int64, err error) {
 	rest := *b
 	for {
-		gone, err := db.DeleteMedia(ctx, &rest, deleteBatch)
+		gone, more, err := db.DeleteMedia(ctx, &rest)
 		if err != nil {
 			return total, err
 		}
@@ -59,7 +56,7 @@ func Delete(ctx context.Context, db *storage.DB, b *storage.MediaBounds, each fu
 		if each != nil {
 			each(gone)
 		}
-		if len(gone) < deleteBatch {
+		if !more {
 			return total, nil
 		}
 		rest.After = gone[len(gone)-1] // what is kept isn't looked at again

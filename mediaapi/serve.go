@@ -5,6 +5,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"hearth/internal/httpapi"
@@ -32,6 +33,10 @@ func guard(routes []httpapi.Route) []httpapi.Route {
 	return routes
 }
 
+// maxRanges bounds the ranges of one answer: each may be a request of its own, where files are in a
+// bucket. Who asks for more, or by another unit than bytes, gets the whole, as the standard has it.
+const maxRanges = 16
+
 // served is an open file and what is said about it.
 type served struct {
 	file        io.ReadSeekCloser
@@ -55,6 +60,9 @@ func (s *served) reply(r *http.Request) *httpapi.Reply {
 	h.Set("Cache-Control", "private, max-age=86400, immutable")
 	return &httpapi.Reply{Header: h, Write: func(w http.ResponseWriter) error {
 		defer s.file.Close()
+		if asked := r.Header.Get("Range"); !strings.HasPrefix(asked, "bytes=") || strings.Count(asked, ",") >= maxRanges {
+			r.Header.Del("Range")
+		}
 		c := &contentWriter{movingAnswer: newMovingAnswer(w)}
 		http.ServeContent(c, r, "", time.Time{}, s.file)
 		if c.failed != 0 {

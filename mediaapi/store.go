@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // store keeps files by the SHA-256 of their content:
@@ -46,6 +47,8 @@ type place interface {
 	open(ctx context.Context, h fileHash) (io.ReadSeekCloser, error)
 	// remove deletes a file. One that isn't there is no error.
 	remove(ctx context.Context, h fileHash) error
+	// sweep deletes what was left longer than age ago by puts that were cut off.
+	sweep(ctx context.Context, age time.Duration) error
 }
 
 // openStore prepares the folders and deletes what an earlier process left in tmp; the

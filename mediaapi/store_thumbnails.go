@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"hearth/mediaapi/thumbnail"
 )
 
@@ -100,40 +102,73 @@ func (s *store) hasThumbnail(h fileHash, v variant) bool {
 	return false
 }
 
-// saveThumbnail keeps what write produces as a thumbnail of h.
-func (s *store) saveThumbnail(h fileHash, v variant, contentType string, write func(io.Writer) error) error {
-	tmp, err := os.CreateTemp(s.tmp, "thumbnail-")
-	if err != nil {
-		return fmt.Errorf("creating a file for a thumbnail: %w", err)
+// unsaved is a thumbnail that was written and isn't in its place yet.
+type unsaved struct {
+	*os.File
+	name string // that it will have
+}
+
+func (u *unsaved) discard() {
+	u.Close()
+	os.Remove(u.Name()) // gone by then if it was saved
+}
+
+// writeThumbnail has write make a variant's thumbnail, of this type.
+func (s *store) writeThumbnail(v variant, contentType string, write func(io.Writer) error) (*unsaved, error) {
+	for extension, t := range thumbnailTypes {
+		if t != contentType {
+			continue
+		}
+		tmp, err := os.CreateTemp(s.tmp, "thumbnail-")
+		if err != nil {
+			return nil, fmt.Errorf("creating a file for a thumbnail: %w", err)
+		}
+		u := &unsaved{tmp, v.String() + extension}
+		if err := write(tmp); err != nil {
+			u.discard()
+			return nil, err
+		}
+		return u, nil
 	}
-	defer os.Remove(tmp.Name()) // gone by then if all went well
-	defer tmp.Close()
-	if err := write(tmp); err != nil {
-		return err
-	}
-	// Without this a crash of the machine could leave an empty thumbnail for ever.
-	if err := tmp.Sync(); err != nil {
-		return fmt.Errorf("syncing a thumbnail: %w", err)
+	return nil, fmt.Errorf("thumbnails of type %s aren't kept", contentType)
+}
+
+// saveThumbnails keeps what was written as thumbnails of h, all that can be.
+func (s *store) saveThumbnails(h fileHash, list ...*unsaved) error {
+	if len(list) == 0 {
+		return nil
 	}
 	dir := s.thumbnailDir(h)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("creating a folder for thumbnails: %w", err)
 	}
-	if err := makeRoom(dir); err != nil {
+	if err := makeRoom(dir, len(list)); err != nil {
 		return fmt.Errorf("deleting old thumbnails: %w", err)
 	}
-	for extension, t := range thumbnailTypes {
-		if t == contentType {
-			return os.Rename(tmp.Name(), filepath.Join(dir, v.String()+extension))
-		}
+	// At the same time, since that takes a disk hardly longer than one.
+	var saving errgroup.Group
+	for _, u := range list {
+		saving.Go(func() error { return u.save(dir) })
 	}
-	return fmt.Errorf("thumbnails of type %s aren't kept", contentType)
+	return saving.Wait()
 }
 
-// makeRoom deletes the oldest thumbnails in dir until there is room for one more.
-func makeRoom(dir string) error {
+func (u *unsaved) save(dir string) error {
+	defer u.discard()
+	// Without this a crash of the machine could leave an empty thumbnail for ever.
+	if err := u.Sync(); err != nil {
+		return fmt.Errorf("syncing a thumbnail: %w", err)
+	}
+	if err := os.Rename(u.Name(), filepath.Join(dir, u.name)); err != nil {
+		return fmt.Errorf("saving a thumbnail: %w", err)
+	}
+	return nil
+}
+
+// makeRoom deletes the oldest thumbnails in dir until there is room for so many more.
+func makeRoom(dir string, more int) error {
 	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) < maxVariants {
+	if err != nil || len(entries)+more <= maxVariants {
 		return err
 	}
 	var files []os.FileInfo
@@ -145,7 +180,7 @@ func makeRoom(dir string) error {
 	slices.SortFunc(files, func(a, b os.FileInfo) int {
 		return cmp.Or(a.ModTime().Compare(b.ModTime()), cmp.Compare(a.Name(), b.Name()))
 	})
-	for _, f := range files[:max(0, len(files)-maxVariants+1)] {
+	for _, f := range files[:max(0, len(files)-maxVariants+more)] {
 		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

@@ -33,7 +33,7 @@ func (a *API) thumbnail(r *http.Request, origin string) (*served, error) {
 	if err != nil {
 		return nil, err
 	}
-	animated, err := boolParam(r, "animated", false)
+	animated, err := httpapi.BoolParam(r, "animated", false)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +49,8 @@ func (a *API) thumbnail(r *http.Request, origin string) (*served, error) {
 		return nil, httpapi.TooLarge("This image is too large to make a thumbnail of it")
 	case errors.Is(err, errBusy):
 		return nil, httpapi.Unavailable(retryThumbnail, "The server is busy making other thumbnails")
+	case isFull(err):
+		return nil, a.failed(err)
 	case err != nil:
 		return nil, gone(err)
 	}
@@ -83,16 +85,4 @@ func sideParam(r *http.Request, name string) (int, error) {
 		return 0, httpapi.InvalidParam("%s isn't a positive number of pixels", name)
 	}
 	return int(min(n, maxSide)), nil
-}
-
-func boolParam(r *http.Request, name string, otherwise bool) (bool, error) {
-	switch r.URL.Query().Get(name) {
-	case "":
-		return otherwise, nil
-	case "false":
-		return false, nil
-	case "true":
-		return true, nil
-	}
-	return false, httpapi.InvalidParam("%s is neither true nor false", name)
 }

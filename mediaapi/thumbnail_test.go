@@ -147,6 +147,39 @@ func TestNotAnimated(t *testing.T) {
 	}
 }
 
+// TestMetadataIsStripped: a thumbnail shows what is seen, and tells neither place nor author, even of a picture that is small enough as it is.
+func TestMetadataIsStripped(t *testing.T) {
+	w := newWorld(t, 1<<20)
+	jpeg, png := picture(t, "jpeg", 60, 40), picture(t, "png", 60, 40)
+	segment := func(marker, body string) []byte {
+		s := "\xff" + marker + string(binary.BigEndian.AppendUint16(nil, uint16(len(body)+2))) + body
+		return append(append(bytes.Clone(jpeg[:2]), s...), jpeg[2:]...)
+	}
+	chunk := func(before []byte, kind, body string) []byte {
+		c := string(binary.BigEndian.AppendUint32(nil, uint32(len(body)))) + kind + body
+		c += string(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(c[4:]))))
+		at := bytes.Index(png, before) - 4
+		return append(append(bytes.Clone(png[:at]), c...), png[at:]...)
+	}
+	for name, content := range map[string][]byte{
+		"EXIF": segment("\xe1", "Exif\x00\x00MM\x00*secret"), "XMP": segment("\xe1", "http://ns.adobe.com/xap/1.0/\x00secret"),
+		"IPTC": segment("\xed", "Photoshop 3.0\x00secret"), "comment": segment("\xfe", "secret"),
+		"text": chunk([]byte("IDAT"), "tEXt", "Author\x00secret"), "text behind": chunk([]byte("IEND"), "iTXt", "XML:com.adobe.xmp\x00\x00\x00\x00\x00secret"),
+		"eXIf": chunk([]byte("IEND"), "eXIf", "MM\x00*secret"),
+	} {
+		path := w.upload(content, "", "?filename=secret.jpg")
+		for _, query := range []string{"?width=32&height=32&method=crop", "?width=320&height=240", "?width=9000&height=9000", "?width=320&height=240&animated=true"} {
+			a := w.expect(w.get(thumbnails+path+query), 200, "")
+			if _, _, err := decodeConfig(a.body); err != nil || bytes.Contains(a.body, []byte("secret")) {
+				t.Errorf("%s, %s: %v in %q", name, query, err, a.body)
+			}
+		}
+	}
+	if a := w.get(thumbnails + w.upload(jpeg, "", "") + "?width=320&height=240"); !bytes.Equal(a.body, jpeg) {
+		t.Error("a picture that tells nothing else is made anew")
+	}
+}
+
 func TestNoThumbnail(t *testing.T) {
 	w := newWorld(t, 1<<20)
 	good := picture(t, "png", 200, 200)

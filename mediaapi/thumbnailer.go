@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,8 @@ type thumbnailer struct {
 	// it bounds the cores in use as well.
 	budget *semaphore.Weighted
 	queued atomic.Int64
+	// making is held for reading by who makes a thumbnail.
+	making sync.RWMutex
 	// hopeless remembers why a content has no thumbnails: decoding it again,
 	// perhaps to its last byte, wouldn't change that.
 	hopeless *lru.Cache[fileHash, error]
@@ -77,15 +80,14 @@ func newThumbnailer(ctx context.Context, s *store) *thumbnailer {
 }
 
 // wait returns when nothing is being made any more; the context that the
-// thumbnailer was given must have ended. Work holds a part of the budget.
+// thumbnailer was given must have ended.
 func (t *thumbnailer) wait() {
-	if err := t.budget.Acquire(context.Background(), thumbnailMemory); err == nil {
-		t.budget.Release(thumbnailMemory)
-	}
+	t.making.Lock()
+	defer t.making.Unlock()
 }
 
 // get returns the thumbnail of a content, made now if need be, or the content
-// itself if that is small enough and either isn't animated or may be. Errors
+// itself if that is small enough, tells nothing but what is seen, and either isn't animated or may be. Errors
 // wrap those of package thumbnail, or errBusy.
 func (t *thumbnailer) get(ctx context.Context, h fileHash, size thumbnail.Size, animated bool) (*served, error) {
 	if err, known := t.hopeless.Get(h); known {
@@ -105,7 +107,7 @@ func (t *thumbnailer) get(ctx context.Context, h fileHash, size thumbnail.Size, 
 		t.remember(h, err)
 		return nil, err
 	}
-	if size.Holds(info) && (animated || !info.Animated) {
+	if size.Holds(info) && !info.Personal && (animated || !info.Animated) {
 		return &served{
 			file: f.File, contentType: info.ContentType(), inline: true, filename: "thumbnail." + info.Format, etag: h.String(),
 		}, nil
@@ -143,6 +145,8 @@ func (t *thumbnailer) make(ctx context.Context, h fileHash, info *thumbnail.Info
 			return nil, errBusy
 		}
 		defer t.queued.Add(-1)
+		t.making.RLock()
+		defer t.making.RUnlock()
 		err := t.makeNow(h, info, v)
 		t.remember(h, err)
 		return nil, err
@@ -166,16 +170,22 @@ func (t *thumbnailer) makeNow(h fileHash, info *thumbnail.Info, v variant) error
 	if v.animated {
 		return t.animate(h, info, v)
 	}
-	return t.work(info.Cost(v.size), func(ctx context.Context) error {
+	var made *unsaved
+	err := t.work(info.Cost(v.size), func(ctx context.Context) error {
 		f, err := t.store.openImage(ctx, h)
 		if err != nil {
 			return err
 		}
 		defer f.Close()
-		return t.store.saveThumbnail(h, v, info.OutputType(), func(w io.Writer) error {
+		made, err = t.store.writeThumbnail(v, info.OutputType(), func(w io.Writer) error {
 			return thumbnail.Make(ctx, f, info, v.size, w)
 		})
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	return t.store.saveThumbnails(h, made)
 }
 
 // animate makes an animated thumbnail, or says by thumbnail.ErrStill that it can't be done.
@@ -201,21 +211,26 @@ func (t *thumbnailer) animate(h fileHash, info *thumbnail.Info, v variant) error
 	if err != nil {
 		return err
 	}
+	var made *unsaved
 	err = t.work(cost, func(ctx context.Context) error {
-		return inspect(ctx, func(a *thumbnail.Animation) error {
-			return t.store.saveThumbnail(h, v, thumbnail.AnimatedType, func(w io.Writer) error {
+		return inspect(ctx, func(a *thumbnail.Animation) (err error) {
+			made, err = t.store.writeThumbnail(v, thumbnail.AnimatedType, func(w io.Writer) error {
 				return a.Make(ctx, v.size, w)
 			})
+			return err
 		})
 	})
 	if errors.Is(err, thumbnail.ErrTooLarge) { // for an animation, which is no reason to remember
 		return fmt.Errorf("%w: %v", thumbnail.ErrStill, err)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return t.store.saveThumbnails(h, made)
 }
 
 // work runs what takes cost bytes of memory, when there is room for it, and for no longer
-// than thumbnailTime.
+// than thumbnailTime. It keeps a core busy: what waits for the disk is better done after it.
 func (t *thumbnailer) work(cost int64, do func(context.Context) error) error {
 	share := int64(thumbnailMemory / runtime.GOMAXPROCS(0))
 	weight := min(max(cost, share), thumbnailMemory)

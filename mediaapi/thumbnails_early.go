@@ -2,6 +2,7 @@ package mediaapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -120,7 +121,7 @@ func (t *thumbnailer) makeEarly(ctx context.Context, log *slog.Logger) {
 }
 
 // makeSpecified decodes an image once and makes those of the specified sizes that aren't
-// there and are smaller than the image.
+// there and for which the image itself doesn't do.
 func (t *thumbnailer) makeSpecified(h fileHash) error {
 	f, err := t.store.openImage(t.ctx, h)
 	if err != nil {
@@ -133,26 +134,29 @@ func (t *thumbnailer) makeSpecified(h fileHash) error {
 	}
 	var sizes []thumbnail.Size
 	for _, size := range thumbnail.Specified {
-		if (info.Animated || !size.Holds(info)) && !t.store.hasThumbnail(h, variant{size: size}) {
+		if (info.Animated || info.Personal || !size.Holds(info)) && !t.store.hasThumbnail(h, variant{size: size}) {
 			sizes = append(sizes, size)
 		}
 	}
 	if len(sizes) == 0 {
 		return nil
 	}
-	return t.work(info.Cost(sizes...), func(ctx context.Context) error {
+	var made []*unsaved
+	err = t.work(info.Cost(sizes...), func(ctx context.Context) error {
 		decoded, err := thumbnail.Decode(ctx, f, info)
 		if err != nil {
 			return err
 		}
 		for _, size := range sizes {
-			err := t.store.saveThumbnail(h, variant{size: size}, info.OutputType(), func(w io.Writer) error {
+			one, err := t.store.writeThumbnail(variant{size: size}, info.OutputType(), func(w io.Writer) error {
 				return decoded.Make(ctx, size, w)
 			})
 			if err != nil {
 				return fmt.Errorf("making the size %v: %w", size, err)
 			}
+			made = append(made, one)
 		}
 		return nil
 	})
+	return errors.Join(err, t.store.saveThumbnails(h, made...))
 }

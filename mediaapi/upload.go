@@ -65,7 +65,7 @@ func (a *API) receive(r *http.Request, m *storage.Media, record func(context.Con
 		return e
 	}
 	if err != nil {
-		return err
+		return a.failed(err)
 	}
 	if err := httpapi.SetReadDeadline(r, time.Time{}); err != nil {
 		file.discard()
@@ -94,8 +94,9 @@ func (a *API) keep(ctx context.Context, m *storage.Media, file *received) error 
 	}
 	if err := a.store.files.put(ctx, file); err != nil {
 		file.discard()
-		return err
+		return a.failed(err)
 	}
+	a.health.stored()
 	return nil
 }
 

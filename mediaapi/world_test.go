@@ -3,7 +3,6 @@ package mediaapi
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"image"
 	"image/color"
@@ -45,7 +44,10 @@ func newWorld(t testing.TB, maxUploadSize int64) *world {
 // newWorldWith is newWorld with further options.
 func newWorldWith(t testing.TB, o Options) *world {
 	t.Helper()
-	w := &world{t: t, dsn: testenv.Database(t), dir: t.TempDir(), o: o}
+	w := &world{t: t, dsn: testenv.Database(t), dir: o.DataDir, o: o}
+	if w.dir == "" {
+		w.dir = t.TempDir()
+	}
 	var err error
 	if w.db, err = storage.Open(context.Background(), w.dsn, storage.Options{MaxConnections: 10}); err != nil {
 		t.Fatal(err)
@@ -69,7 +71,7 @@ func (w *world) open() {
 		w.t.Fatal(err)
 	}
 	w.api = api
-	server := httpapi.NewServer(httpapi.Options{Authenticate: authenticate})
+	server := httpapi.NewServer(httpapi.Options{Authenticate: authenticate, AdminContact: "mailto:admin@test.local"})
 	api.Register(server)
 	w.server.Store(server)
 }
@@ -204,17 +206,9 @@ func picture(t testing.TB, format string, width, height int) []byte {
 	return b.Bytes()
 }
 
-// exec changes the database behind everybody's back.
 func (w *world) exec(statement string) {
 	w.t.Helper()
-	db, err := sql.Open("postgres", w.dsn)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.Exec(statement); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Exec(w.t, w.dsn, statement)
 }
 
 func (w *world) hash(origin, id string) []byte {

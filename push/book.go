@@ -6,7 +6,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"log/slog"
-	"net/http"
 	"slices"
 	"sync"
 
@@ -158,7 +157,7 @@ func (b *Book) Change(ctx context.Context, userID string, change func(*Ruleset) 
 	}
 	content := rules.content()
 	if len(content) > maxContent {
-		return httpapi.New(http.StatusBadRequest, "M_RESOURCE_LIMIT_EXCEEDED", "Push rules together take at most %d bytes", maxContent)
+		return httpapi.LimitReached("Push rules together take at most %d bytes", maxContent)
 	}
 	// The follower gives the user their rules once they are stored.
 	if err := b.custom.add(ctx, b.db, userID); err != nil {

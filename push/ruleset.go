@@ -79,7 +79,7 @@ func (s *Ruleset) Put(kind string, r Rule, before, after string) error {
 	if r.Enabled = true; old >= 0 {
 		r.Enabled = (*rules)[old].Enabled
 	} else if s.added() >= maxRules {
-		return httpapi.New(http.StatusBadRequest, "M_RESOURCE_LIMIT_EXCEEDED", "You have %d push rules, the most there may be", maxRules)
+		return httpapi.LimitReached("You have %d push rules, the most there may be", maxRules)
 	}
 	anchor := before
 	if anchor == "" {

@@ -1,12 +1,8 @@
 package storage
 
 import (
-	"cmp"
 	"context"
-	"database/sql"
 	"fmt"
-	"slices"
-	"time"
 )
 
 // This file is what administrators do with media.
@@ -56,66 +52,6 @@ func (db *DB) ProtectMedia(ctx context.Context, origin, id string, protected boo
 	return nil
 }
 
-// MediaBounds say which media are meant; a zero value bounds nothing.
-type MediaBounds struct {
-	// Remote are other servers' media, otherwise those that users have uploaded.
-	Remote bool
-	UserID string
-	// UnusedFor is how long nobody has asked for them.
-	UnusedFor time.Duration
-	// MinSize in bytes.
-	MinSize int64
-	// After is where to go on: nothing up to it is meant.
-	After MediaURI
-	// Spare keeps what is protected, quarantined, or the picture of a user or room.
-	Spare bool
-}
-
-// boundedMediaSQL selects what MediaBounds say; its arguments are those of args. A profile's value
-// is JSON, which writes URIs as they are.
-const boundedMediaSQL = `
-	SELECT m.origin, m.media_id, m.sha256, f.size FROM media m JOIN media_files f ON f.sha256 = m.sha256
-	WHERE (m.user_id = '') = $1 AND ($2 = '' OR m.user_id = $2) AND f.size >= $4 AND (m.origin, m.media_id) > ($7, $8)
-		AND ($3::float8 = 0 OR greatest(m.accessed_at, m.created_at) < now() - make_interval(secs => $3))
-		AND NOT ($5 AND (m.protected OR m.quarantined_by IS NOT NULL
-			OR NOT $1 AND EXISTS (SELECT FROM profiles p WHERE p.user_id = m.user_id AND p.field = 'avatar_url' AND p.value = '"mxc://' || m.origin || '/' || m.media_id || '"')
-			OR NOT $1 AND EXISTS (SELECT FROM media_mentions x JOIN events e ON e.nid = x.event_nid
-				JOIN current_state c ON c.room_nid = e.room_nid AND c.type = e.type AND c.state_key = e.state_key AND c.event_nid = e.nid
-				WHERE x.origin = m.origin AND x.media_id = m.media_id)))
-	ORDER BY m.origin, m.media_id LIMIT $6`
-
-// args are boundedMediaSQL's; limit may be nil.
-func (b *MediaBounds) args(limit any) []any {
-	return []any{b.Remote, b.UserID, b.UnusedFor.Seconds(), b.MinSize, b.Spare, limit, b.After.Origin, b.After.ID}
-}
-
-// DeleteMedia forgets up to limit media, the first by their URIs, and returns which, in that order. Their files are collected later.
-func (db *DB) DeleteMedia(ctx context.Context, b *MediaBounds, limit int) ([]MediaURI, error) {
-	rows, err := db.query(ctx, `WITH gone AS (`+boundedMediaSQL+`)
-		DELETE FROM media m USING gone g WHERE m.origin = g.origin AND m.media_id = g.media_id RETURNING m.origin, m.media_id`, b.args(limit)...)
-	list, err := collect(rows, err, func(r *sql.Rows) (u MediaURI, err error) { return u, r.Scan(&u.Origin, &u.ID) })
-	if err != nil {
-		return nil, fmt.Errorf("deleting media: %w", err)
-	}
-	slices.SortFunc(list, func(a, b MediaURI) int { return cmp.Or(cmp.Compare(a.Origin, b.Origin), cmp.Compare(a.ID, b.ID)) })
-	return list, nil
-}
-
-// MediaTotal is how many media there are, and what files they need, in bytes.
-type MediaTotal struct{ Media, Bytes int64 }
-
-// CountMedia adds up the media that the bounds mean. Files that others need as well are
-// in it.
-func (db *DB) CountMedia(ctx context.Context, b *MediaBounds) (t MediaTotal, err error) {
-	err = db.scanRow(ctx, `WITH meant AS (`+boundedMediaSQL+`)
-		SELECT (SELECT count(*) FROM meant), coalesce(sum(size), 0)::bigint FROM (SELECT DISTINCT sha256, size FROM meant) AS files`,
-		b.args(nil), &t.Media, &t.Bytes)
-	if err != nil {
-		return t, fmt.Errorf("adding up media: %w", err)
-	}
-	return t, nil
-}
-
 // DeleteOneMedia forgets one media, or returns ErrNotFound.
 func (db *DB) DeleteOneMedia(ctx context.Context, origin, id string) error {
 	n, err := db.exec(ctx, `DELETE FROM media WHERE origin = $1 AND media_id = $2`, origin, id)
@@ -127,6 +63,9 @@ func (db *DB) DeleteOneMedia(ctx context.Context, origin, id string) error {
 	}
 	return nil
 }
+
+// MediaTotal is how many media there are, and what files they need, in bytes.
+type MediaTotal struct{ Media, Bytes int64 }
 
 // MediaUse is what the media of a server take.
 type MediaUse struct {

@@ -57,19 +57,21 @@ func (db *DB) RefetchableBytes(ctx context.Context) (int64, error) {
 
 // ForgetRefetchable forgets media that can be fetched again, the least recently used
 // first, until their files have the given number of bytes together or limit is
-// reached. It returns how many it forgot.
-func (db *DB) ForgetRefetchable(ctx context.Context, bytes int64, limit int) (int64, error) {
-	n, err := db.exec(ctx, `
+// reached. It returns how many it forgot, and the bytes of their files.
+func (db *DB) ForgetRefetchable(ctx context.Context, bytes int64, limit int) (t MediaTotal, err error) {
+	err = db.scanRow(ctx, `
 		WITH oldest AS (
-			SELECT origin, media_id, sha256, accessed_at FROM media WHERE user_id = '' AND sha256 IS NOT NULL AND quarantined_by IS NULL
-			ORDER BY accessed_at LIMIT $2
+			SELECT origin, media_id, sha256, accessed_at FROM media
+			WHERE user_id = '' AND sha256 IS NOT NULL AND quarantined_by IS NULL AND NOT protected
+			ORDER BY accessed_at, origin, media_id LIMIT $2
 		), summed AS (
-			SELECT o.origin, o.media_id, sum(f.size) OVER (ORDER BY o.accessed_at, o.origin, o.media_id) - f.size AS before
+			SELECT o.origin, o.media_id, f.size, sum(f.size) OVER (ORDER BY o.accessed_at, o.origin, o.media_id) - f.size AS before
 			FROM oldest o JOIN media_files f ON f.sha256 = o.sha256
-		)
-		DELETE FROM media m USING summed s WHERE m.origin = s.origin AND m.media_id = s.media_id AND s.before < $1`, bytes, limit)
+		), gone AS (
+			DELETE FROM media m USING summed s WHERE m.origin = s.origin AND m.media_id = s.media_id AND s.before < $1 RETURNING s.size
+		) SELECT count(*), coalesce(sum(size), 0)::bigint FROM gone`, []any{bytes, limit}, &t.Media, &t.Bytes)
 	if err != nil {
-		return 0, fmt.Errorf("forgetting fetched media: %w", err)
+		return t, fmt.Errorf("forgetting fetched media: %w", err)
 	}
-	return n, nil
+	return t, nil
 }

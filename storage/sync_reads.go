@@ -66,12 +66,14 @@ func (db *DB) SettingsOfGoneDevices(ctx context.Context, userID string) ([]Accou
 	return list, nil
 }
 
-// CountAccountData returns how many pieces of account data the user has.
-func (db *DB) CountAccountData(ctx context.Context, userID string) (n int, err error) {
-	if err := db.scanRow(ctx, `SELECT count(*) FROM account_data WHERE user_id = $1`, []any{userID}, &n); err != nil {
-		return 0, fmt.Errorf("counting account data: %w", err)
+// OtherAccountData returns how many pieces of account data the user has beside this one, and how many bytes.
+func (db *DB) OtherAccountData(ctx context.Context, d AccountData) (n, bytes int64, err error) {
+	if err := db.scanRow(ctx, `
+		SELECT count(*), coalesce(sum(octet_length(content)), 0)::bigint FROM account_data WHERE user_id = $1 AND NOT (room_id = $2 AND type = $3)`,
+		[]any{d.UserID, d.RoomID, d.Type}, &n, &bytes); err != nil {
+		return 0, 0, fmt.Errorf("counting account data: %w", err)
 	}
-	return n, nil
+	return n, bytes, nil
 }
 
 // maxPresence bounds the presence that is read at once.

@@ -14,6 +14,8 @@ const (
 	// maxAccountData bounds a user's pieces of account data, and maxDataType the
 	// name of one, in bytes.
 	maxAccountData, maxDataType = 10_000, 255
+	// maxAccountDataBytes bounds what they take together: a first sync has them all.
+	maxAccountDataBytes = 32 << 20
 )
 
 // dataPath checks the path of a request for account data: one's own, and a room
@@ -115,12 +117,15 @@ func writableData(r *http.Request, u *httpapi.Requester) (d storage.AccountData,
 }
 
 func (a *API) setAccountData(r *http.Request, d storage.AccountData) error {
-	n, err := a.db.CountAccountData(r.Context(), d.UserID)
+	n, bytes, err := a.db.OtherAccountData(r.Context(), d)
 	if err != nil {
 		return err
 	}
 	if n >= maxAccountData {
-		return httpapi.New(http.StatusBadRequest, "M_RESOURCE_LIMIT_EXCEEDED", "You have %d pieces of account data, the most there may be", n)
+		return httpapi.LimitReached("You have %d pieces of account data, the most there may be", n)
+	}
+	if bytes+int64(len(d.Content)) > maxAccountDataBytes {
+		return httpapi.LimitReached("Your account data together would be more than %d bytes, the most there may be", maxAccountDataBytes)
 	}
 	return a.db.Stream.Append(r.Context(), &storage.Change{AccountData: []storage.AccountData{d}})
 }

@@ -3,6 +3,8 @@ package syncapi
 import (
 	"strings"
 	"testing"
+
+	"hearth/internal/testenv"
 )
 
 // TestAccountData sets, reads and deletes account data: devices that knew it are told
@@ -63,4 +65,28 @@ func TestAccountData(t *testing.T) {
 			t.Errorf("to a new device: %s", data)
 		}
 	}
+}
+
+// TestAccountDataLimits: who has as much as there may be can still change what there is, and read markers are ids.
+func TestAccountDataLimits(t *testing.T) {
+	w := newWorld(t)
+	alice := w.client("alice")
+	room := w.newRoom("alice")
+	const at = "/user/@alice:test.local/account_data/org.example."
+	refused := func(code, method, path string, body any) {
+		t.Helper()
+		status, answer := w.do(method, path, alice.token, body)
+		want(t, method+" "+path, []any{status, answer.Get("errcode").Str}, "[400 "+code+"]")
+	}
+	w.ok("PUT", at+"mine", alice.token, map[string]any{"a": 1})
+	testenv.Exec(t, w.dsn, `INSERT INTO account_data (position, user_id, type, content) SELECT 1, '@alice:test.local', 'n' || n, '{}' FROM generate_series(2, 10000) AS n`)
+	w.ok("PUT", at+"mine", alice.token, map[string]any{"a": 2})
+	refused("M_RESOURCE_LIMIT_EXCEEDED", "PUT", at+"more", map[string]any{"a": 1})
+	testenv.Exec(t, w.dsn, `DELETE FROM account_data WHERE type <> 'org.example.mine'`)
+	w.ok("PUT", at+"more", alice.token, map[string]any{"a": 1})
+	testenv.Exec(t, w.dsn, `UPDATE account_data SET content = '{"a":"' || repeat('x', 34000000) || '"}' WHERE type = 'org.example.more'`)
+	refused("M_RESOURCE_LIMIT_EXCEEDED", "PUT", at+"mine", map[string]any{"a": 3})
+	w.ok("PUT", at+"more", alice.token, map[string]any{"a": 1})
+	w.ok("PUT", at+"mine", alice.token, map[string]any{"a": 3})
+	refused("M_INVALID_PARAM", "POST", "/rooms/"+room+"/read_markers", map[string]any{"m.fully_read": "$" + strings.Repeat("x", 255)})
 }

@@ -13,8 +13,8 @@ import (
 	"hearth/storage"
 )
 
-// maxThreadID bounds the id of a thread in a receipt, in bytes.
-const maxThreadID = 255
+// maxEventID bounds the ids of events and threads, in bytes.
+const maxEventID = 255
 
 // postReceipt answers POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}.
 //
@@ -34,7 +34,7 @@ func (a *API) postReceipt(r *http.Request, u *httpapi.Requester) (any, error) {
 	}
 	if body.ThreadID != nil {
 		thread = *body.ThreadID
-		if thread == "" || len(thread) > maxThreadID || kind == "m.fully_read" || thread != "main" && thread[0] != '$' {
+		if thread == "" || len(thread) > maxEventID || kind == "m.fully_read" || thread != "main" && thread[0] != '$' {
 			return nil, httpapi.InvalidParam("thread_id isn't allowed here, or is no thread")
 		}
 	}
@@ -107,6 +107,9 @@ func (a *API) markRead(ctx context.Context, userID string, v *roomserver.View, m
 			continue
 		}
 		if kind == "m.fully_read" {
+			if len(eventID) > maxEventID {
+				return httpapi.InvalidParam("m.fully_read is no event id")
+			}
 			content, err := json.Marshal(map[string]string{"event_id": eventID})
 			if err != nil {
 				return err

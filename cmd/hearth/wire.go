@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"net/url"
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
@@ -165,7 +166,8 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 		DB:       db, Rooms: rooms, ServerName: cfg.ServerName, CacheBytes: int64(cfg.Cache.Budget) / 2,
 		PresenceEnabled: cfg.Presence.Enabled, PosKey: posKey[:], Logger: s.log,
 	})
-	api := httpapi.NewServer(httpapi.Options{Authenticate: client.Authenticate, Seen: client.Seen, RateLimits: limits, Logger: s.log})
+	api := httpapi.NewServer(httpapi.Options{
+		Authenticate: client.Authenticate, Seen: client.Seen, RateLimits: limits, AdminContact: adminContact(cfg), Logger: s.log})
 	client.Register(api)
 	s.sync.Register(api)
 	media.Register(api)
@@ -233,6 +235,21 @@ func support(cfg *config.Config) *clientapi.Support {
 		s.Contacts = []clientapi.SupportContact{{Role: "m.role.admin", MatrixID: c.MXID, Email: c.Email}}
 	}
 	return s
+}
+
+// adminContact is the address of whom to turn to: without anybody named, the server itself.
+func adminContact(cfg *config.Config) string {
+	switch c := cfg.Support; {
+	case c.Page != "":
+		return c.Page
+	case c.Email != "":
+		return "mailto:" + c.Email
+	case c.MXID != "":
+		return "https://matrix.to/#/" + url.PathEscape(c.MXID)
+	case cfg.PublicBaseURL != "":
+		return cfg.PublicBaseURL
+	}
+	return "https://" + cfg.ServerName
 }
 
 func terms(cfg *config.Config) *clientapi.Terms {

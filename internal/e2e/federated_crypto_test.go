@@ -7,7 +7,7 @@ import (
 )
 
 // TestEncryptionAcrossServers has two people of two servers talk in an encrypted room,
-// share a picture in it and verify one another, by way of Element's engine.
+// share pictures, there and in the open, and verify one another, by way of Element's engine.
 func TestEncryptionAcrossServers(t *testing.T) {
 	installSDK(t)
 	one, _ := federating(t)

@@ -80,6 +80,9 @@ func TestMediaCare(t *testing.T) {
 	root.refused(t, 400, "M_MISSING_PARAM", "POST", admin+"/media/delete", nil)
 	root.refused(t, 400, "M_INVALID_PARAM", "POST", admin+"/media/delete?before_ts=99999999999999", nil)
 	alice.refused(t, 403, "M_FORBIDDEN", "GET", admin+"/media/"+facePath, nil)
+	if n := root.ok(t, "POST", fmt.Sprintf("%s/media/delete?before_ts=%d&size_gt=9223372036854775807", admin, time.Now().UnixMilli()), nil).Get("total").Int(); n != 0 {
+		t.Errorf("%d media are larger than anything", n)
+	}
 	// All that isn't somebody's picture goes.
 	gone := root.ok(t, "POST", fmt.Sprintf("%s/media/delete?before_ts=%d", admin, time.Now().UnixMilli()), nil)
 	if gone.Get("total").Int() != 4 {

@@ -74,6 +74,12 @@ func TooLarge(format string, args ...any) *Error {
 	return New(http.StatusRequestEntityTooLarge, "M_TOO_LARGE", format, args...)
 }
 
+// LimitReached is 400 M_RESOURCE_LIMIT_EXCEEDED: there can't be more of something. Whom to turn to is
+// added when it is written.
+func LimitReached(format string, args ...any) *Error {
+	return New(http.StatusBadRequest, "M_RESOURCE_LIMIT_EXCEEDED", format, args...)
+}
+
 // LimitExceeded is 429 M_LIMIT_EXCEEDED with the time after which to try again.
 func LimitExceeded(retryAfter time.Duration) *Error {
 	e := New(http.StatusTooManyRequests, "M_LIMIT_EXCEEDED", "Too many requests")

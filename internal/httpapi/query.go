@@ -5,11 +5,13 @@ import (
 	"strconv"
 )
 
-// BoolParam reads a parameter of the query string that is true or false, or false if
-// it isn't there.
-func BoolParam(r *http.Request, name string) (bool, error) {
+// BoolParam reads a parameter of the query string that is true or false, which missing
+// stands for if it isn't there.
+func BoolParam(r *http.Request, name string, missing bool) (bool, error) {
 	switch r.URL.Query().Get(name) {
-	case "", "false":
+	case "":
+		return missing, nil
+	case "false":
 		return false, nil
 	case "true":
 		return true, nil
@@ -29,4 +31,17 @@ func IntParam(r *http.Request, name string, missing, lowest int) (int, error) {
 		return 0, InvalidParam("%s must be a number of at least %d", name, lowest)
 	}
 	return n, nil
+}
+
+// maxFrom is more than any list has.
+const maxFrom = 1 << 40
+
+// PageParams reads which page of a list an administrator asks for: from, how many are passed over, and limit, how many
+// are shown, usually and at most.
+func PageParams(r *http.Request, usual, most int) (from, limit int, err error) {
+	if from, err = IntParam(r, "from", 0, 0); err != nil {
+		return 0, 0, err
+	}
+	limit, err = IntParam(r, "limit", usual, 0)
+	return min(from, maxFrom), min(limit, most), err
 }

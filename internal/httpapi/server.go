@@ -26,7 +26,9 @@ type Options struct {
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed; loopback
 	// always is.
 	TrustedProxies []netip.Prefix
-	Logger         *slog.Logger
+	// AdminContact is the address of whom to turn to, which is named where the server has come to a limit.
+	AdminContact string
+	Logger       *slog.Logger
 }
 
 // Server serves the routes registered with it, with one chain around all of

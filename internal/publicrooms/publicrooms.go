@@ -37,7 +37,7 @@ type Query struct {
 func FromURL(r *http.Request) (*Query, error) {
 	q := &Query{Since: r.URL.Query().Get("since"), ThirdPartyInstanceID: r.URL.Query().Get("third_party_instance_id")}
 	var err error
-	if q.IncludeAllNetworks, err = httpapi.BoolParam(r, "include_all_networks"); err != nil {
+	if q.IncludeAllNetworks, err = httpapi.BoolParam(r, "include_all_networks", false); err != nil {
 		return nil, err
 	}
 	if text := r.URL.Query().Get("limit"); text != "" {

@@ -77,14 +77,24 @@ func sweep() {
 
 func (s *instance) name(database string) string { return s.dsn + " dbname=" + database }
 
-func (s *instance) exec(statement string) error {
-	db, err := sql.Open("postgres", s.name("postgres"))
+func (s *instance) exec(statement string) error { return exec(s.name("postgres"), statement) }
+
+func exec(dsn, statement string, args ...any) error {
+	db, err := sql.Open("postgres", dsn)
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	_, err = db.Exec(statement)
+	_, err = db.Exec(statement, args...)
 	return err
+}
+
+// Exec changes a database behind everybody's back.
+func Exec(t testing.TB, dsn, statement string, args ...any) {
+	t.Helper()
+	if err := exec(dsn, statement, args...); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Dir returns a directory for a server's data, removed when the test ends. Unlike

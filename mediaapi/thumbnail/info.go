@@ -16,6 +16,8 @@ type Info struct {
 	Width, Height int
 	// Animated says that the file may hold more than one frame.
 	Animated bool
+	// Personal says that the file may tell more than what is seen: where it was taken, by whom.
+	Personal bool
 
 	stored      image.Point // the sides as stored, before orientation
 	orientation int         // EXIF, 1 to 8

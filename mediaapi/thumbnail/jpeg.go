@@ -13,7 +13,9 @@ const (
 	markerSOF0 = 0xc0 // sequential
 	markerSOF2 = 0xc2 // progressive
 	markerSOS  = 0xda // the pixels begin
-	markerAPP1 = 0xe1 // EXIF, among others
+	markerAPP1 = 0xe1 // EXIF, XMP
+	markerIPTC = 0xed
+	markerCOM  = 0xfe // a comment
 )
 
 var errJPEG = errors.New("malformed JPEG headers")
@@ -35,17 +37,17 @@ func (i *Info) readJPEG(f File) error {
 	return nil
 }
 
-// walkJPEG goes through the segments up to the frame header, which must agree
-// with what the decoder has found, and remembers the orientation.
+// walkJPEG goes through the segments up to the pixels. The frame header must agree
+// with what the decoder has found. What comes after that may be unusual.
 func (i *Info) walkJPEG(f File) error {
 	at := int64(2)
 	for range maxChunks {
 		head, err := section(f, at, 4)
-		if err != nil {
-			return err
+		if err == nil && head[0] != 0xff {
+			err = errJPEG
 		}
-		if head[0] != 0xff {
-			return errJPEG
+		if err != nil {
+			return i.endOfHeaders(err)
 		}
 		marker := head[1]
 		if marker == 0xff { // a fill byte
@@ -53,23 +55,46 @@ func (i *Info) walkJPEG(f File) error {
 			continue
 		}
 		length := int64(binary.BigEndian.Uint16(head[2:]))
-		switch {
-		case length < 2 || marker == markerSOS:
-			return errJPEG
-		case marker == markerAPP1:
-			if exif, err := section(f, at+4, length-2); err == nil && bytes.HasPrefix(exif, []byte("Exif\x00\x00")) {
-				i.orientation = exifOrientation(exif[6:])
-			}
-		case marker >= markerSOF0 && marker <= markerSOF2:
-			sof, err := section(f, at+4, length-2)
-			if err != nil {
-				return err
-			}
-			return i.readSOF(sof, marker == markerSOF2)
+		if length < 2 {
+			return i.endOfHeaders(errJPEG)
+		}
+		if marker == markerSOS {
+			return nil
+		}
+		if err := i.readSegment(f, marker, at+4, length-2); err != nil {
+			return err
 		}
 		at += 2 + length
 	}
-	return errChunks
+	return i.endOfHeaders(errChunks)
+}
+
+// endOfHeaders is how a file is taken whose headers can't be followed up to the pixels: only with a frame header.
+func (i *Info) endOfHeaders(err error) error {
+	if i.decoded == 0 {
+		return err
+	}
+	i.Personal = true // for all that is known
+	return nil
+}
+
+func (i *Info) readSegment(f File, marker byte, at, length int64) error {
+	switch {
+	case marker == markerAPP1:
+		i.Personal = true
+		if exif, err := section(f, at, length); err == nil && bytes.HasPrefix(exif, []byte("Exif\x00\x00")) {
+			i.orientation = exifOrientation(exif[6:])
+		}
+	case marker == markerIPTC || marker == markerCOM:
+		i.Personal = true
+	case marker >= markerSOF0 && marker <= markerSOF2 && i.decoded == 0:
+		sof, err := section(f, at, length)
+		if err != nil {
+			return err
+		}
+		return i.readSOF(sof, marker == markerSOF2)
+	}
+	return nil
 }
 
 // readSOF reads a frame header: precision, height, width, and for each component

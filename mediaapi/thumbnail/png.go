@@ -42,27 +42,38 @@ func pngMemory(size image.Point, ihdr []byte) int64 {
 	return decoded
 }
 
-// walkPNG looks at the chunks before the first pixels for what tells an animated
-// PNG and for the orientation.
+// walkPNG looks at the chunks for what tells an animated PNG, for the orientation, and for what isn't seen.
+// Behind the first pixels the file may be broken: that is for the decoder to find.
 func (i *Info) walkPNG(f File) error {
-	at := int64(len(pngSignature))
+	at, pixels := int64(len(pngSignature)), false
+	end := func(err error) error {
+		if i.Personal = i.Personal || pixels; pixels {
+			return nil
+		}
+		return err
+	}
 	for range maxChunks {
 		head, err := section(f, at, 8)
 		if err != nil {
-			return err
+			return end(err)
 		}
 		length := int64(binary.BigEndian.Uint32(head))
 		switch string(head[4:]) {
 		case "IDAT":
+			pixels = true
+		case "IEND":
 			return nil
 		case "acTL":
-			i.Animated = true
+			i.Animated = i.Animated || !pixels
+		case "tEXt", "zTXt", "iTXt":
+			i.Personal = true
 		case "eXIf":
-			if exif, err := section(f, at+8, min(length, maxExif)); err == nil {
+			i.Personal = true
+			if exif, err := section(f, at+8, min(length, maxExif)); err == nil && !pixels {
 				i.orientation = exifOrientation(exif)
 			}
 		}
 		at += 8 + length + 4
 	}
-	return errChunks
+	return end(errChunks)
 }

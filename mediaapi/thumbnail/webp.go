@@ -54,7 +54,10 @@ func (i *Info) readWebP(f File) error {
 				return err
 			}
 			i.still = first
+		case "XMP ":
+			i.Personal = true
 		case "EXIF":
+			i.Personal = true
 			if exif, err := section(f, c.at, min(c.length, maxExif)); err == nil {
 				i.orientation = exifOrientation(bytes.TrimPrefix(exif, []byte("Exif\x00\x00")))
 			}

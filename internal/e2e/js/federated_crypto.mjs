@@ -4,6 +4,7 @@
 import { readFile } from "node:fs/promises";
 import { receive, send } from "./attachment.mjs";
 import { assert, eventually, password, sdk, start, step, stopAll } from "./lib.mjs";
+import { share } from "./media.mjs";
 
 /** Who has no network at the moment, by user id. */
 const away = new Set();
@@ -65,6 +66,14 @@ try {
         assert.deepEqual(got.plain, picture);
         assert.notDeepEqual(got.cipher, picture);
     });
+    const open = await step("alice makes a room that isn't encrypted", async () => {
+        const { room_id } = await alice.createRoom({ invite: [bob.getUserId()] });
+        await eventually("bob is invited", () => bob.getRoom(room_id)?.getMyMembership() === "invite");
+        await bob.joinRoom(room_id);
+        await eventually("alice sees bob", () => alice.getRoom(room_id)?.getMember(bob.getUserId())?.membership === "join");
+        return room_id;
+    });
+    await share({ alice, bob }, open);
     await step("bob's new phone reads what alice says next", async () => {
         const phone = await encrypted(there, "bob", "phone");
         await start(phone);
