@@ -122,12 +122,9 @@ func (a *API) getThreads(r *http.Request, u *httpapi.Requester) (any, error) {
 	default:
 		return nil, httpapi.InvalidParam("include must be all or participated")
 	}
-	before := newest.After.Position
-	if from := v.Get("from"); from != "" {
-		var err error
-		if before, err = strconv.ParseInt(from, 10, 64); err != nil || before < 0 {
-			return nil, httpapi.InvalidParam("from is no token of this endpoint's")
-		}
+	from, err := gapParam(r, "from", newest)
+	if err != nil {
+		return nil, err
 	}
 	n, err := limit(r)
 	if err != nil {
@@ -137,7 +134,7 @@ func (a *API) getThreads(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, next, err := h.threads(r.Context(), participant, before, max(n, 1))
+	roots, end, more, err := h.threads(r.Context(), participant, from.Next(), max(n, 1))
 	if err != nil {
 		return nil, err
 	}
@@ -145,42 +142,38 @@ func (a *API) getThreads(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if next != 0 {
-		b = append(strconv.AppendInt(append(b, `,"next_batch":"`...), next, 10), '"')
+	if more {
+		b = append(token.Before(end).Append(append(b, `,"next_batch":"`...)), '"')
 	}
 	return httpapi.Raw(append(b, '}')), nil
 }
 
-// threads reads the roots of up to n threads that the reader may see. next is where to go on, 0
-// at the end.
-func (h *history) threads(ctx context.Context, participant string, before storage.Position, n int) (roots []*storage.Event, next storage.Position, err error) {
-	for scanned := 0; scanned < maxScan; {
+// threads reads the roots of up to n threads that the reader may see, and the place where it ended, if there may be
+// more.
+func (h *history) threads(ctx context.Context, participant string, before storage.Place, n int) (roots []*storage.Event, end storage.Place, more bool, err error) {
+	for scanned := 0; scanned < maxScan && len(roots) < n; {
 		ask := n - len(roots)
 		list, err := h.a.db.Threads(ctx, h.v.Room.NID, participant, before, ask)
-		if err != nil || len(list) == 0 {
-			return roots, 0, err
+		if err != nil {
+			return nil, before, false, err
 		}
 		ids := make([]string, len(list))
 		for i, t := range list {
-			ids[i] = t.RootID
+			ids[i], before = t.RootID, t.Latest
 		}
 		events, err := h.a.db.EventsInOrder(ctx, ids)
 		if err != nil {
-			return nil, 0, err
+			return nil, before, false, err
 		}
 		for _, e := range events {
 			if e.Accepted() && h.vis.CanSee(e) {
 				roots = append(roots, e)
 			}
 		}
-		before = list[len(list)-1].Latest
 		if len(list) < ask {
-			return roots, 0, nil
-		}
-		if len(roots) == n {
-			break
+			return roots, before, false, nil
 		}
 		scanned += len(list)
 	}
-	return roots, before, nil
+	return roots, before, true, nil
 }

@@ -21,9 +21,11 @@ const (
 	maxTerms = 20
 	// newestBlocks is how many blocks are looked through before the index is asked.
 	newestBlocks = 32
-	// firstBlocks is how many blocks with the words are read at once, and maxBlocks how many when
-	// those before weren't enough: each time all blocks with the words are found anew.
-	firstBlocks, maxBlocks = 64, 1024
+	// firstBlocks is how many blocks with the words are looked through at once, and maxBlocks how many
+	// when those before weren't enough.
+	firstBlocks, maxBlocks = 64, 512
+	// maxCandidateBlocks bounds the blocks with the words that are known at once.
+	maxCandidateBlocks = 20_000
 )
 
 // Query is what a user looks for.
@@ -67,9 +69,12 @@ type finder struct {
 	terms  []words.Word
 	result Result
 	looked int
-	views  map[int64]*roomserver.View
-	seen   map[int64]*roomserver.Visibility
-	lights map[string]bool
+	// pending are messages with the words than which there may be newer ones that weren't found yet: blocks of
+	// what was fetched of a room's past lie within those of the stream.
+	pending []*storage.Event
+	views   map[int64]*roomserver.View
+	seen    map[int64]*roomserver.Visibility
+	lights  map[string]bool
 }
 
 // Valid reports whether a key can be searched.
@@ -134,41 +139,54 @@ func (f *finder) weights() (list []string) {
 // indexed searches the index: its newest blocks one after the other, since there words
 // are found at once that are used a lot, then wherever the words are.
 func (f *finder) indexed(ctx context.Context) error {
-	q := &storage.SearchQuery{Weights: f.weights(), Rooms: f.q.Rooms}
-	q.Query = query(f.terms, q.Weights)
+	q := &storage.SearchQuery{Query: query(f.terms), Rooms: f.q.Rooms}
 	for _, t := range f.terms {
 		q.Terms, q.Prefix = append(q.Terms, t.Term), append(q.Prefix, t.Prefix)
 	}
-	before, err := f.x.db.SearchBlocksEnd(ctx, f.upTo.Position)
+	before, err := f.x.db.SearchBlocksEnd(ctx, f.upTo)
 	if err != nil {
 		return err
 	}
-	found, oldest, err := f.x.db.SearchNewest(ctx, q, before, newestBlocks)
-	if err != nil {
-		return err
-	}
-	if err := f.take(ctx, found); err != nil {
-		return err
-	}
-	limit := firstBlocks
-	for before = oldest; before > 0 && !f.result.More; limit = min(2*limit, maxBlocks) {
-		if found, err = f.x.db.Search(ctx, q, before, limit); err != nil {
+	have, rest, err := f.x.db.NewestSearchBlocks(ctx, q, before, newestBlocks)
+	for err == nil {
+		if err = f.lookThrough(ctx, q, have, rest); err != nil || f.result.More || rest == (storage.Place{}) {
 			return err
 		}
-		if err := f.take(ctx, found); err != nil || len(found) < limit {
-			return err
-		}
-		before = found[len(found)-1].Last
+		have, rest, err = f.x.db.SearchBlocks(ctx, q, rest, maxCandidateBlocks)
 	}
-	return nil
+	return err
 }
 
-// take reads what was found in blocks.
-func (f *finder) take(ctx context.Context, found []storage.FoundMessages) error {
+// lookThrough looks for messages with all the words in blocks that have these, more and more at a time. What comes
+// after these blocks is before rest.
+func (f *finder) lookThrough(ctx context.Context, q *storage.SearchQuery, have []storage.SearchBlockPlace, rest storage.Place) error {
+	for limit := firstBlocks; len(have) > 0; limit = min(2*limit, maxBlocks) {
+		var blocks []int64
+		for _, b := range have[:min(limit, len(have))] {
+			blocks = append(blocks, b.NID)
+		}
+		found, err := f.x.db.SearchIn(ctx, q, blocks)
+		if err != nil {
+			return err
+		}
+		next := rest
+		if have = have[len(blocks):]; len(have) > 0 {
+			next = have[0].Last
+		}
+		if err := f.take(ctx, found, next); err != nil || f.result.More {
+			return err
+		}
+	}
+	return f.settle(ctx, rest)
+}
+
+// take reads what was found in blocks. What comes after them is before rest, or there.
+func (f *finder) take(ctx context.Context, found []storage.FoundMessages, rest storage.Place) error {
 	var nids []int64
 	for i, b := range found {
 		nids = append(nids, b.Events...)
-		if len(nids) < maxBlock && i < len(found)-1 {
+		last := i == len(found)-1
+		if len(nids) < maxBlock && !last {
 			continue
 		}
 		events, err := f.x.rooms.EventList(ctx, nids)
@@ -176,11 +194,30 @@ func (f *finder) take(ctx context.Context, found []storage.FoundMessages) error 
 			return err
 		}
 		nids = nil
-		if err := f.add(ctx, events); err != nil || f.result.More {
+		f.pending = append(f.pending, slices.DeleteFunc(events, func(e *storage.Event) bool { return !f.has(e) })...)
+		next := rest
+		if !last {
+			next = found[i+1].Last
+		}
+		if err := f.settle(ctx, next); err != nil || f.result.More {
 			return err
 		}
 	}
 	return nil
+}
+
+// settle adds what is pending and newer than everything that may still be found, which isn't behind rest.
+func (f *finder) settle(ctx context.Context, rest storage.Place) error {
+	slices.SortFunc(f.pending, func(a, b *storage.Event) int {
+		return cmp.Or(cmp.Compare(b.Position, a.Position), cmp.Compare(b.Sub, a.Sub))
+	})
+	n := 0
+	for n < len(f.pending) && rest.Before(f.pending[n].Place) {
+		n++
+	}
+	settled := f.pending[:n]
+	f.pending = f.pending[n:]
+	return f.add(ctx, settled)
 }
 
 // add adds those of the events, which have the words, that count.

@@ -27,6 +27,8 @@ const (
 	scan = 1000
 	// indexEvery is how long the index waits after something happened, for more.
 	indexEvery = 2 * time.Second
+	// pastEvery is how often is looked for what was fetched of rooms' pasts.
+	pastEvery = 10 * time.Second
 )
 
 // Options of New. DB and Rooms are required.
@@ -95,7 +97,11 @@ func (x *Index) begin(ctx context.Context) (err error) {
 func (x *Index) run(ctx context.Context) {
 	defer close(x.done)
 	for {
-		if err := x.catchUp(ctx); err != nil && ctx.Err() == nil {
+		err := x.catchUp(ctx)
+		if err == nil {
+			err = x.indexPast(ctx)
+		}
+		if err != nil && ctx.Err() == nil {
 			x.log.Error("indexing for the search failed; trying again", "err", err)
 			if err := x.begin(ctx); err != nil {
 				x.log.Error("reading the search index failed", "err", err)
@@ -110,6 +116,7 @@ func (x *Index) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-x.wake:
+		case <-time.After(pastEvery):
 		}
 	}
 }
@@ -215,10 +222,10 @@ func (x *Index) forget(ctx context.Context, redaction *storage.Event) error {
 		id = gjson.GetBytes(redaction.JSON, "content.redacts").Str
 	}
 	list, err := x.db.EventsByID(ctx, []string{id})
-	if err != nil || len(list) == 0 || list[0].RedactedBy == "" || list[0].Position > x.position {
+	if err != nil || len(list) == 0 || list[0].RedactedBy == "" || list[0].Position > x.position && list[0].Sub == 0 {
 		return err
 	}
-	block, err := x.db.SearchBlockOf(ctx, list[0].NID, list[0].Position)
+	block, err := x.db.SearchBlockOf(ctx, list[0].NID, list[0].Place)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	}

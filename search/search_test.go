@@ -19,14 +19,22 @@ const alice, bob = "@alice:test.local", "@bob:test.local"
 // world is a room server with rooms to search in.
 type world struct {
 	t     testing.TB
+	dsn   string
 	db    *storage.DB
 	rooms *roomserver.Server
 	index *Index
+	// redacted is the number of the message that old redactions take back.
+	redacted int64
 }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, db: testenv.Open(t)}
+	w := &world{t: t, dsn: testenv.Database(t)}
+	var err error
+	if w.db, err = storage.Open(t.Context(), w.dsn, storage.Options{MaxConnections: 10}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.db.Close() })
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -171,8 +179,8 @@ func TestRedactedIsGone(t *testing.T) {
 		t.Errorf("a redacted message is found: %v", got)
 	}
 	w.catchUp()
-	q := &storage.SearchQuery{Query: "'xylophon'", Terms: []string{"xylophon"}, Prefix: []bool{false}, Weights: []string{"D"}, Rooms: []int64{nid}}
-	if found, err := w.db.Search(t.Context(), q, math.MaxInt64, 10); err != nil || len(found) > 0 {
+	q := &storage.SearchQuery{Query: "'xylophon'", Terms: []string{"xylophon"}, Prefix: []bool{false}, Rooms: []int64{nid}}
+	if found, _, err := w.db.SearchBlocks(t.Context(), q, storage.Place{Position: math.MaxInt64}, 10); err != nil || len(found) > 0 {
 		t.Errorf("the index has the words of a redacted message: %v %v", found, err)
 	}
 	if got := w.bodies(alice, "kettledrum", nid); len(got) != 1 {

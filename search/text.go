@@ -84,14 +84,13 @@ var quoted = strings.NewReplacer(`'`, `''`, `\`, `\\`)
 // quote writes a term for a tsvector or tsquery.
 func quote(term string) string { return "'" + quoted.Replace(term) + "'" }
 
-// query is the text of a tsquery for messages with all of the words.
-func query(list []words.Word, weights []string) string {
+// query is the text of a tsquery for blocks with all of the words.
+func query(list []words.Word) string {
 	parts := make([]string, len(list))
 	for i, w := range list {
-		parts[i] = quote(w.Term) + ":" + strings.Join(weights, "")
-		if w.Prefix {
-			parts[i] += "*"
+		if parts[i] = quote(w.Term); w.Prefix {
+			parts[i] += ":*"
 		}
 	}
-	return strings.Join(parts, " <0> ")
+	return strings.Join(parts, " & ")
 }

@@ -39,7 +39,7 @@ func (db *DB) AddOldEvents(ctx context.Context, o *OldEvents) error {
 		if err != nil {
 			return fmt.Errorf("looking at a gap: %w", err)
 		}
-		for _, write := range []func(context.Context, *sql.Tx, *OldEvents) error{insertOldSnapshots, insertOldEvents, placeOldEvents, relateOldEvents, redactByOldEvents, moveGap} {
+		for _, write := range []func(context.Context, *sql.Tx, *OldEvents) error{insertOldSnapshots, insertOldEvents, placeOldEvents, relateOldEvents, redactByOldEvents, notePastToSearch, moveGap} {
 			if err := write(ctx, tx, o); err != nil {
 				return err
 			}
@@ -132,8 +132,9 @@ func relateOldEvents(ctx context.Context, tx *sql.Tx, o *OldEvents) error {
 			WITH related AS (
 				INSERT INTO event_relations (nid, room_nid, position, sub, parent_id, rel_type, event_type, sender, key)
 				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
-			) INSERT INTO threads AS t (room_nid, root_id, latest_position) SELECT $2, $5, $3 WHERE $6 = 'm.thread'
-			ON CONFLICT (room_nid, root_id) DO UPDATE SET latest_position = greatest(t.latest_position, excluded.latest_position)`,
+			) INSERT INTO threads AS t (room_nid, root_id, latest_position, latest_sub) SELECT $2, $5, $3, $4 WHERE $6 = 'm.thread'
+			ON CONFLICT (room_nid, root_id) DO UPDATE SET latest_position = excluded.latest_position, latest_sub = excluded.latest_sub
+			WHERE (t.latest_position, t.latest_sub) < (excluded.latest_position, excluded.latest_sub)`,
 			e.NID, e.RoomNID, e.Position, e.Sub, r.EventID, r.Type, e.Type, e.Sender, r.Key); err != nil {
 			return fmt.Errorf("relating old events: %w", err)
 		}

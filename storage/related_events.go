@@ -61,21 +61,23 @@ func relatedTree(depth int) string {
 // Thread is a thread of a room.
 type Thread struct {
 	RootID string
-	// Latest is the position of its newest event.
-	Latest Position
+	// Latest is the place of its newest event.
+	Latest Place
 }
 
-// Threads returns up to limit of the room's threads whose newest event is before a position, the newest
+// Threads returns up to limit of the room's threads whose newest event is before a place, the newest
 // first. participant, unless "", is somebody who began the thread or has written in it.
-func (db *DB) Threads(ctx context.Context, room int64, participant string, before Position, limit int) ([]Thread, error) {
+func (db *DB) Threads(ctx context.Context, room int64, participant string, before Place, limit int) ([]Thread, error) {
 	rows, err := db.query(ctx, `
-		SELECT t.root_id, t.latest_position FROM threads t JOIN events e ON e.event_id = t.root_id AND e.room_nid = t.room_nid
-		WHERE t.room_nid = $1 AND t.latest_position < $3
+		SELECT t.root_id, t.latest_position, t.latest_sub FROM threads t JOIN events e ON e.event_id = t.root_id AND e.room_nid = t.room_nid
+		WHERE t.room_nid = $1 AND (t.latest_position, t.latest_sub) < ($3, $4)
 			AND EXISTS (SELECT FROM event_relations c WHERE c.parent_id = t.root_id AND c.rel_type = 'm.thread')
 			AND ($2 = '' OR e.sender = $2 OR EXISTS (
 				SELECT FROM event_relations c WHERE c.parent_id = t.root_id AND c.rel_type = 'm.thread' AND c.sender = $2))
-		ORDER BY t.latest_position DESC LIMIT $4`, room, participant, before, limit)
-	list, err := collect(rows, err, func(r *sql.Rows) (t Thread, err error) { return t, r.Scan(&t.RootID, &t.Latest) })
+		ORDER BY t.latest_position DESC, t.latest_sub DESC LIMIT $5`, room, participant, before.Position, before.Sub, limit)
+	list, err := collect(rows, err, func(r *sql.Rows) (t Thread, err error) {
+		return t, r.Scan(&t.RootID, &t.Latest.Position, &t.Latest.Sub)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("reading the threads of a room: %w", err)
 	}

@@ -86,7 +86,7 @@ const writeRelationsSQL = `, rel AS MATERIALIZED (
 ), threaded AS (
     INSERT INTO threads AS t (room_nid, root_id, latest_position)
     SELECT room_nid, parent_id, max(position) FROM rel WHERE rel_type = 'm.thread' GROUP BY room_nid, parent_id
-    ON CONFLICT (room_nid, root_id) DO UPDATE SET latest_position = greatest(t.latest_position, excluded.latest_position)
+    ON CONFLICT (room_nid, root_id) DO UPDATE SET latest_position = excluded.latest_position, latest_sub = 0
 )`
 
 // Related says what events of one type relate to another event.

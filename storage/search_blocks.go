@@ -8,10 +8,12 @@ import (
 	"github.com/lib/pq"
 )
 
-// SearchBlock is a row of the search index; see migrations/0025_search.sql.
+// SearchBlock is a row of the search index; see migrations/0025_search.sql. Its messages follow one another in the
+// stream or, if LastSub is negative, in what was fetched of a room's past.
 type SearchBlock struct {
 	NID         int64
 	First, Last Position
+	LastSub     int32
 	EventNIDs   []int64
 	RoomNIDs    []int64
 	// Words is the text of a tsvector.
@@ -38,33 +40,43 @@ func (db *DB) SaveSearchBlock(ctx context.Context, from, to Position, b *SearchB
 		if n, err := res.RowsAffected(); err != nil || n == 0 {
 			return ErrOvertaken
 		}
-		if b == nil {
-			return nil
-		}
-		_, err = tx.ExecContext(ctx, `
-			INSERT INTO search_blocks (first_position, last_position, event_nids, room_nids, words) VALUES ($1, $2, $3, $4, $5::tsvector)`,
-			b.First, b.Last, nids(b.EventNIDs), nids(b.RoomNIDs), b.Words)
-		if err != nil {
-			return fmt.Errorf("writing to the search index: %w", err)
-		}
-		return nil
+		return insertSearchBlock(ctx, tx, b)
 	})
 }
 
-// SearchBlockOf returns the block that an event at the position is in, or ErrNotFound.
-func (db *DB) SearchBlockOf(ctx context.Context, event int64, at Position) (*SearchBlock, error) {
+// insertSearchBlock inserts a block, unless it is nil.
+func insertSearchBlock(ctx context.Context, tx *sql.Tx, b *SearchBlock) error {
+	if b == nil {
+		return nil
+	}
+	_, err := tx.ExecContext(ctx, `
+		INSERT INTO search_blocks (first_position, last_position, last_sub, event_nids, room_nids, words) VALUES ($1, $2, $3, $4, $5, $6::tsvector)`,
+		b.First, b.Last, b.LastSub, nids(b.EventNIDs), nids(b.RoomNIDs), b.Words)
+	if err != nil {
+		return fmt.Errorf("writing to the search index: %w", err)
+	}
+	return nil
+}
+
+// SearchBlockOf returns the block that an event at the place is in, or ErrNotFound: among those of its kind, that can
+// only be the first that doesn't end before it.
+func (db *DB) SearchBlockOf(ctx context.Context, event int64, at Place) (*SearchBlock, error) {
 	var b SearchBlock
 	err := db.scanRow(ctx, `
-		SELECT nid, first_position, last_position, event_nids, room_nids FROM search_blocks
-		WHERE last_position >= $2 AND first_position <= $2 AND $1 = ANY(event_nids) ORDER BY last_position LIMIT 1`, []any{event, at},
-		&b.NID, &b.First, &b.Last, (*pq.Int64Array)(&b.EventNIDs), (*pq.Int64Array)(&b.RoomNIDs))
+		SELECT nid, first_position, last_position, last_sub, event_nids, room_nids FROM (
+			SELECT * FROM search_blocks WHERE (last_position, last_sub) >= ($2, $3) AND (last_sub < 0) = ($3 < 0)
+			ORDER BY last_position, last_sub LIMIT 1
+		) AS b WHERE $1 = ANY(event_nids)`, []any{event, at.Position, at.Sub},
+		&b.NID, &b.First, &b.Last, &b.LastSub, (*pq.Int64Array)(&b.EventNIDs), (*pq.Int64Array)(&b.RoomNIDs))
 	return &b, notFound("reading the search index", err)
 }
 
-// SearchBlocksEnd returns the position before which the blocks end that have something
-// from a position or before it.
-func (db *DB) SearchBlocksEnd(ctx context.Context, at Position) (end Position, err error) {
-	err = db.scanRow(ctx, `SELECT coalesce(min(last_position) + 1, 9223372036854775807) FROM search_blocks WHERE last_position >= $1`, []any{at}, &end)
+// SearchBlocksEnd returns the place before which the blocks end that have something
+// from a place or before it.
+func (db *DB) SearchBlocksEnd(ctx context.Context, at Place) (end Place, err error) {
+	// What is in the block of the stream with this place may be older than whole blocks of the past.
+	err = db.scanRow(ctx, `SELECT coalesce(min(last_position) + 1, 9223372036854775807) FROM search_blocks WHERE last_position >= $1 AND last_sub = 0`,
+		[]any{at.Position}, &end.Position)
 	return end, wrapped("reading the search index", err)
 }
 

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"testing"
 	"time"
 
@@ -19,10 +20,15 @@ func TestBackfill(t *testing.T) {
 	path := clientV3 + "/rooms/" + url.PathEscape(room)
 	const n = 130
 	first := ""
+	var roots []string // of threads
 	for i := range n {
 		id := alice.ok(t, "PUT", fmt.Sprint(path, "/send/m.room.message/", i), map[string]any{"msgtype": "m.text", "body": fmt.Sprint(i)}).Get("event_id").Str
 		if i == 20 {
 			first = id
+		}
+		if i >= 40 && i < 43 {
+			alice.ok(t, "PUT", fmt.Sprint(path, "/send/org.example.note/thread", i), map[string]any{"m.relates_to": map[string]any{"rel_type": "m.thread", "event_id": id}})
+			roots = append(roots, id)
 		}
 	}
 	bob.ok(t, "POST", clientV3+"/join/"+url.PathEscape("#old:"+name), map[string]any{})
@@ -58,6 +64,26 @@ func TestBackfill(t *testing.T) {
 	if next != -1 || !created || from != "" {
 		t.Errorf("the history ends at %d, %v, %q", next, created, from)
 	}
+	slices.Reverse(roots)
+	threads := "/_matrix/client/v1/rooms/" + url.PathEscape(room) + "/threads?limit=1"
+	var found []string
+	for from = ""; len(found) < 10; {
+		page := bob.ok(t, "GET", threads+from, nil)
+		for _, e := range page.Get("chunk").Array() {
+			found = append(found, e.Get("event_id").Str)
+		}
+		if from = "&from=" + page.Get("next_batch").Str; from == "&from=" {
+			break
+		}
+	}
+	if !slices.Equal(found, roots) {
+		t.Errorf("the old threads are %v, want %v", found, roots)
+	}
+	// What was fetched can be searched as well, before long.
+	search := map[string]any{"search_categories": map[string]any{"room_events": map[string]any{"search_term": "7"}}}
+	waitFor(t, "bob finds an old message", func() bool {
+		return bob.ok(t, "POST", clientV3+"/search", search).Get("search_categories.room_events.results.0.result.content.body").Str == "7"
+	})
 }
 
 // TestJumpToDate has bob, who came late by another server, find a message by its time, and read
