@@ -26,6 +26,7 @@ func (s *Ruleset) Evaluate(userID string, o roomserver.Occasion) Outcome {
 }
 
 func (s *Ruleset) evaluate(userID string, on *subject) Outcome {
+	on.left = maxEffort
 	for _, kind := range kinds {
 		for i := range *s.list(kind) {
 			if r := &(*s.list(kind))[i]; r.Enabled && r.matches(kind, userID, on) {
@@ -69,7 +70,7 @@ func (o Outcome) tweaks() map[string]any {
 func (r *Rule) matches(kind, userID string, on *subject) bool {
 	switch kind {
 	case "content":
-		return on.body().Type == gjson.String && on.hasWord(r.Pattern)
+		return on.left > 0 && on.body().Type == gjson.String && on.hasWord(r.Pattern)
 	case "room":
 		return r.ID == on.Event.RoomID
 	case "sender":
@@ -84,6 +85,9 @@ func (r *Rule) matches(kind, userID string, on *subject) bool {
 }
 
 func (c *Condition) holds(userID string, on *subject) bool {
+	if on.left <= 0 {
+		return false
+	}
 	switch c.Kind {
 	case "event_match":
 		v := on.property(c.Key)
@@ -93,7 +97,7 @@ func (c *Condition) holds(userID string, on *subject) bool {
 		if c.Key == "content.body" {
 			return on.hasWord(*c.Pattern)
 		}
-		return matchesWhole(*c.Pattern, v.Str)
+		return on.left.matchesWhole(*c.Pattern, v.Str)
 	case "event_property_is":
 		return equal(on.property(c.Key), c.Value)
 	case "event_property_contains":
@@ -109,7 +113,7 @@ func (c *Condition) holds(userID string, on *subject) bool {
 		return found
 	case "contains_display_name":
 		name := on.DisplayName(userID)
-		return name != "" && containsWord(on.lowerBody(), strings.ToLower(name))
+		return name != "" && on.left.containsWord(on.lowerBody(), strings.ToLower(name))
 	case "room_member_count":
 		return countIs(on.Joined, c.Is)
 	case "sender_notification_permission":
@@ -171,12 +175,13 @@ type subject struct {
 	roomserver.Occasion
 	event, content, text gjson.Result
 	lower                *string
+	left                 effort // for the rules of the user at hand
 }
 
 func newSubject(o roomserver.Occasion) *subject {
 	event := gjson.ParseBytes(o.Event.JSON)
 	content := event.Get("content")
-	return &subject{Occasion: o, event: event, content: content, text: content.Get("body")}
+	return &subject{Occasion: o, event: event, content: content, text: content.Get("body"), left: maxEffort}
 }
 
 func (on *subject) body() gjson.Result { return on.text }
@@ -194,9 +199,9 @@ func (on *subject) lowerBody() string {
 
 func (on *subject) hasWord(pattern string) bool {
 	if !strings.ContainsAny(pattern, "*?") {
-		return containsWord(on.lowerBody(), strings.ToLower(pattern))
+		return on.left.containsWord(on.lowerBody(), strings.ToLower(pattern))
 	}
-	return matchesWord(pattern, on.text.Str)
+	return on.left.matchesWords(pattern, on.lowerBody())
 }
 
 // property returns a property of the event in the format of clients.
@@ -210,6 +215,9 @@ func (on *subject) property(key string) gjson.Result {
 		return gjson.Result{Type: gjson.String, Str: on.Event.RoomID}
 	case "type":
 		return gjson.Result{Type: gjson.String, Str: on.Event.Type}
+	}
+	if !on.left.spend(len(key) + len(on.Event.JSON)) {
+		return gjson.Result{}
 	}
 	path := splitPath(key)
 	at := on.event
