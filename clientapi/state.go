@@ -123,19 +123,23 @@ func (a *API) checkCanonicalAlias(r *http.Request, roomID string, content gjson.
 	if err != nil {
 		return err
 	}
-	for _, alias := range aliasesIn(content) {
-		if alias == "" || slices.Contains(known, alias) {
-			continue
-		}
+	old := map[string]bool{"": true}
+	for _, alias := range known {
+		old[alias] = true
+	}
+	fresh := slices.DeleteFunc(aliasesIn(content), func(alias string) bool { return old[alias] })
+	for _, alias := range fresh {
 		if _, _, ok := splitID(alias, '#'); !ok {
 			return httpapi.InvalidParam("%q is no room alias", alias)
 		}
-		found, err := a.db.GetAlias(r.Context(), alias)
-		if errors.Is(err, storage.ErrNotFound) || err == nil && found.RoomID != roomID {
+	}
+	pointing, err := a.db.AliasesOf(r.Context(), roomID, fresh)
+	if err != nil {
+		return err
+	}
+	for _, alias := range fresh {
+		if !slices.Contains(pointing, alias) {
 			return httpapi.New(http.StatusBadRequest, "M_BAD_ALIAS", "%s doesn't point to this room", alias)
-		}
-		if err != nil {
-			return err
 		}
 	}
 	return nil

@@ -45,7 +45,7 @@ func (b *builder) visibilityIn(state storage.StateMap) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return gjson.GetBytes(e.JSON, "content.history_visibility").Str, nil
+	return storable(gjson.GetBytes(e.JSON, "content.history_visibility").Str), nil
 }
 
 // Gaps returns the gaps of the rooms' timelines, the newest first, with one query at

@@ -1,6 +1,8 @@
 package roomserver
 
 import (
+	"strings"
+
 	"github.com/tidwall/gjson"
 
 	"hearth/storage"
@@ -10,7 +12,7 @@ import (
 // just become current; before and after are memberships, for member events.
 func (b *builder) summarise(e *storage.Event, before, after string) {
 	s := &b.head.summary
-	content := func(path string) string { return gjson.GetBytes(e.JSON, "content."+path).Str }
+	content := func(path string) string { return storable(gjson.GetBytes(e.JSON, "content."+path).Str) }
 	if e.Type == "m.room.member" {
 		if before == after {
 			return
@@ -47,6 +49,9 @@ func (b *builder) summarise(e *storage.Event, before, after string) {
 	}
 	b.summaryChanged = true
 }
+
+// storable is a text of an event as a column can hold it: events may have NUL in theirs.
+func storable(s string) string { return strings.ReplaceAll(s, "\x00", "") }
 
 func count(membership, wanted string) int {
 	if membership == wanted {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+
+	"github.com/lib/pq"
 )
 
 // Alias is a local name for a room.
@@ -20,6 +22,17 @@ func (db *DB) GetAlias(ctx context.Context, alias string) (*Alias, error) {
 		SELECT r.room_id, a.creator FROM room_aliases a JOIN rooms r ON r.nid = a.room_nid WHERE a.alias = $1`,
 		[]any{alias}, &a.RoomID, &a.Creator)
 	return &a, notFound("reading an alias", err)
+}
+
+// AliasesOf returns those of the aliases that point to a room.
+func (db *DB) AliasesOf(ctx context.Context, roomID string, aliases []string) ([]string, error) {
+	rows, err := db.query(ctx, `
+		SELECT a.alias FROM room_aliases a JOIN rooms r ON r.nid = a.room_nid WHERE r.room_id = $1 AND a.alias = ANY($2)`, roomID, pq.StringArray(aliases))
+	list, err := collect(rows, err, func(r *sql.Rows) (s string, err error) { return s, r.Scan(&s) })
+	if err != nil {
+		return nil, fmt.Errorf("looking where aliases point: %w", err)
+	}
+	return list, nil
 }
 
 // CreateAlias makes an alias point to a room. An alias that is taken is an error

@@ -112,12 +112,14 @@ func IsUniqueViolation(err error) bool {
 	return errors.As(err, &pe) && pe.Code == "23505"
 }
 
-// notFound turns sql.ErrNoRows into ErrNotFound and wraps everything else.
+// notFound turns sql.ErrNoRows into ErrNotFound and wraps everything else. What was looked for by a text that
+// can't be stored isn't there either.
 func notFound(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, sql.ErrNoRows) {
+	var pe *pq.Error
+	if errors.Is(err, sql.ErrNoRows) || errors.As(err, &pe) && pe.Code == "22021" {
 		return ErrNotFound
 	}
 	return fmt.Errorf("%s: %w", doing, err)

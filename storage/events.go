@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/lib/pq"
@@ -38,8 +40,11 @@ func (db *DB) EventsByNID(ctx context.Context, list []int64) ([]*Event, error) {
 	return events, nil
 }
 
-// EventsByID returns those of the events that exist, in no order.
+// EventsByID returns those of the events that exist, in no order. Ids come from other events as well, where they may be anything.
 func (db *DB) EventsByID(ctx context.Context, ids []string) ([]*Event, error) {
+	if strings.Contains(strings.Join(ids, ""), "\x00") {
+		ids = slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return strings.Contains(id, "\x00") }) // which no event has
+	}
 	rows, err := db.query(ctx, `SELECT`+eventColumns+`
 		FROM events e JOIN rooms r ON r.nid = e.room_nid WHERE e.event_id = ANY($1)`, pq.StringArray(ids))
 	events, err := collect(rows, err, scanEvent)

@@ -34,7 +34,7 @@ func (db *DB) stateValues(ctx context.Context, rooms []int64, t StateTuple, memb
 			SELECT room_nid, position, sub, value,
 				lag(value) OVER (PARTITION BY room_nid ORDER BY position, sub) AS before
 			FROM (
-				SELECT room_nid, position, sub, coalesce(json::json->'content'->>$4, '') AS value FROM events
+				SELECT room_nid, position, sub, coalesce(event_json(json)->'content'->>$4, '') AS value FROM events
 				WHERE room_nid = ANY($1) AND type = $2 AND state_key = $3 AND position IS NOT NULL AND flags & 6 = 0
 				UNION ALL
 				SELECT room_nid, position, sub - 1, visibility FROM timeline_gaps WHERE room_nid = ANY($1) AND $5

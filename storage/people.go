@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/lib/pq"
 	"github.com/tidwall/gjson"
@@ -81,7 +82,7 @@ func (db *DB) FollowPeople(ctx context.Context, limit int, keep func(userID stri
 			n++
 			if len(text) > 0 && keep(last) {
 				content := gjson.GetBytes(text, "content")
-				newest[last] = Person{UserID: last, DisplayName: content.Get("displayname").Str, AvatarURL: content.Get("avatar_url").Str}
+				newest[last] = Person{UserID: last, DisplayName: nameText(content.Get("displayname").Str), AvatarURL: nameText(content.Get("avatar_url").Str)}
 			}
 			return struct{}{}, err
 		})
@@ -104,6 +105,14 @@ func (db *DB) FollowPeople(ctx context.Context, limit int, keep func(userID stri
 		return nil
 	})
 	return n, err
+}
+
+// maxNameText bounds what another server's user is shown with, in bytes.
+const maxNameText = 1000
+
+// nameText is what of a text from another server's event can be stored: that may hold NUL, and be of any length.
+func nameText(s string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(s[:min(len(s), maxNameText)], "\x00", ""), "")
 }
 
 func writePeople(ctx context.Context, tx *sql.Tx, people []Person, words func(Person) string) error {

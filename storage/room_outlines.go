@@ -90,7 +90,7 @@ func (db *DB) LatestOf(ctx context.Context, rooms []int64, types []string, upTo 
 func (db *DB) SpaceChildren(ctx context.Context, spaces []int64) (map[int64][]string, error) {
 	rows, err := db.query(ctx, `
 		SELECT c.room_nid, c.state_key FROM current_state c JOIN events e ON e.nid = c.event_nid
-		WHERE c.room_nid = ANY($1) AND c.type = 'm.space.child' AND json_typeof(e.json::json->'content'->'via') = 'array'`, nids(spaces))
+		WHERE c.room_nid = ANY($1) AND c.type = 'm.space.child' AND json_typeof(event_json(e.json)->'content'->'via') = 'array'`, nids(spaces))
 	children := map[int64][]string{}
 	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
 		var space int64

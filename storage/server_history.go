@@ -23,11 +23,11 @@ func (db *DB) ServerMemberships(ctx context.Context, room int64, server string) 
 			UNION ALL
 			SELECT c.position, c.sub, s.parent_nid, s.depth, s.event_nids FROM chain c JOIN state_snapshots s ON s.nid = c.parent_nid
 		)
-		SELECT position, sub, state_key, coalesce(json::json->'content'->>'membership', ''), 0 AS level FROM events
+		SELECT position, sub, state_key, coalesce(event_json(json)->'content'->>'membership', ''), 0 AS level FROM events
 		WHERE room_nid = $1 AND type = 'm.room.member' AND state_key IS NOT NULL AND position IS NOT NULL
 			AND right(state_key, length($2) + 1) = ':' || $2 AND flags & 6 = 0
 		UNION ALL
-		SELECT c.position, c.sub - 1, e.state_key, coalesce(e.json::json->'content'->>'membership', ''), c.depth
+		SELECT c.position, c.sub - 1, e.state_key, coalesce(event_json(e.json)->'content'->>'membership', ''), c.depth
 		FROM chain c CROSS JOIN LATERAL unnest(c.event_nids) AS u (nid) JOIN events e ON e.nid = u.nid
 		WHERE e.type = 'm.room.member' AND e.state_key IS NOT NULL AND right(e.state_key, length($2) + 1) = ':' || $2
 		ORDER BY position, sub, level`, room, server)

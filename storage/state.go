@@ -79,7 +79,7 @@ func (db *DB) StateAt(ctx context.Context, snapshot int64) (StateMap, error) {
 	}
 	rows, err := db.query(ctx, `
 		SELECT nid, type, state_key, event_id,
-			CASE WHEN type = 'm.room.member' THEN coalesce(json::json->'content'->>'membership', '') ELSE '' END
+			CASE WHEN type = 'm.room.member' THEN coalesce(event_json(json)->'content'->>'membership', '') ELSE '' END
 		FROM events WHERE nid = ANY($1) AND state_key IS NOT NULL`, nids(all))
 	type row struct {
 		StateTuple
@@ -108,7 +108,7 @@ func (db *DB) StateAt(ctx context.Context, snapshot int64) (StateMap, error) {
 func (db *DB) StateOf(ctx context.Context, room int64, ids []string) (StateMap, error) {
 	rows, err := db.query(ctx, `
 		SELECT nid, type, state_key, event_id,
-			CASE WHEN type = 'm.room.member' THEN coalesce(json::json->'content'->>'membership', '') ELSE '' END
+			CASE WHEN type = 'm.room.member' THEN coalesce(event_json(json)->'content'->>'membership', '') ELSE '' END
 		FROM events WHERE event_id = ANY($1) AND room_nid = $2 AND state_key IS NOT NULL AND (flags & 2 = 0 OR flags & 32 <> 0)`,
 		pq.StringArray(ids), room)
 	b := NewStateMapBuilder()

@@ -40,8 +40,8 @@ func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, ign
 				SELECT l.position, sender,
 					redacted_by IS NULL AND coalesce(x.notifies, l.notifies OR h.found IS NOT NULL) AS notifies,
 					redacted_by IS NULL AND coalesce(x.highlights, h.found IS NOT NULL) AS highlight,
-					CASE WHEN json LIKE '%"m.thread"%' AND json::json#>>'{content,m.relates_to,rel_type}' = 'm.thread'
-						THEN coalesce(json::json#>>'{content,m.relates_to,event_id}', '') ELSE '' END AS thread
+					CASE WHEN json LIKE '%"m.thread"%' AND event_json(json)#>>'{content,m.relates_to,rel_type}' = 'm.thread'
+						THEN coalesce(event_json(json)#>>'{content,m.relates_to,event_id}', '') ELSE '' END AS thread
 				FROM (SELECT position, sender, notifies, redacted_by, json FROM events
 					WHERE room_nid = w.nid AND position > r.position AND position <= $3 AND flags & 6 = 0
 					ORDER BY position DESC LIMIT $5) AS l
