@@ -239,6 +239,8 @@ func TestDiscovery(t *testing.T) {
 	})
 	if v := w.ok("GET", "/_matrix/client/versions", "no such token", nil); len(v["versions"].([]any)) == 0 {
 		t.Errorf("versions: %v", v)
+	} else if v["unstable_features"].(map[string]any)["org.matrix.e2e_cross_signing"] != true {
+		t.Errorf("Element would let nobody verify anybody: %v", v)
 	}
 	if k := w.ok("GET", "/.well-known/matrix/client", "", nil); fmt.Sprint(k) != "map[m.homeserver:map[base_url:https://matrix.test.local]]" {
 		t.Errorf("well-known: %v", k)

@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -37,7 +38,7 @@ func (a *API) getRelations(r *http.Request, u *httpapi.Requester) (any, error) {
 	default:
 		return nil, httpapi.InvalidParam("dir must be b or f")
 	}
-	switch v.Get("recurse") {
+	switch cmp.Or(v.Get("recurse"), v.Get("org.matrix.msc3981.recurse")) { // matrix-js-sdk uses the second
 	case "", "false":
 	case "true":
 		q.Depth = maxRecursion

@@ -56,7 +56,7 @@ func TestRelations(t *testing.T) {
 	check("reactions", path+"/m.annotation", heart, like)
 	check("messages of the thread", path+"/m.thread/m.room.message", second, first)
 	check("of another type", path+"/m.thread/m.sticker")
-	if page := check("over several", path+"?recurse=true", heart, edit, second, like, first); page["recursion_depth"] != float64(maxRecursion) {
+	if page := check("over several", path+"?org.matrix.msc3981.recurse=true", heart, edit, second, like, first); page["recursion_depth"] != float64(maxRecursion) {
 		t.Errorf("recursion_depth is %v", page["recursion_depth"])
 	}
 	page := check("the first page", path+"?limit=3", heart, second, like)

@@ -7,11 +7,19 @@ import (
 )
 
 // specVersions are the versions of the specification whose required parts are
-// all served, and unstableFeatures what is served beyond any of them.
+// all served, and unstableFeatures what is served beyond any of them, and what clients
+// that know those versions still ask for by the name it had before.
 var (
 	specVersions = []string{"r0.5.0", "r0.6.0", "r0.6.1", "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9",
-		"v1.10", "v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17"}
+		"v1.10", "v1.11", "v1.12", "v1.13", "v1.14", "v1.15", "v1.16", "v1.17", "v1.18", "v1.19"}
 	unstableFeatures = map[string]bool{
+		// Without it Element neither sets up nor offers to verify anybody's identity.
+		"org.matrix.e2e_cross_signing":            true,
+		"org.matrix.msc3827.stable":               true, // the room directory's filter by type, which shows spaces
+		"org.matrix.msc3981":                      true, // relations of relations
+		"uk.half-shot.msc2666.query_mutual_rooms": true,
+		"uk.tcpip.msc4133.stable":                 true, // profile fields
+
 		"org.matrix.msc3814":            true, // dehydrated devices
 		"org.matrix.msc3874":            true, // filters of relations
 		"org.matrix.msc3890":            true, // settings of a device for its notifications go with it
