@@ -90,7 +90,7 @@ func New(opts Options) (*API, error) {
 		cache:      cacheSize{budget: opts.RemoteCache, full: make(chan struct{}, 1)},
 		stop:       cancel,
 	}
-	a.fetcher.keep = a.keepFetched
+	a.fetcher.keep, a.fetcher.has = a.keepFetched, a.has
 	if opts.Previews != nil {
 		a.previews = newPreviewer(ctx, a, opts.Previews)
 	}

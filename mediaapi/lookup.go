@@ -57,6 +57,15 @@ func (a *API) await(r *http.Request, origin string) (*storage.Media, error) {
 	return a.awaitRemote(r.Context(), origin, id, wait, local)
 }
 
+// has reports whether there is such media.
+func (a *API) has(ctx context.Context, origin, id string) (bool, error) {
+	_, err := a.db.GetMedia(ctx, origin, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // awaitRemote returns another server's media, fetched now if need be and allowed.
 func (a *API) awaitRemote(ctx context.Context, origin, id string, wait time.Duration, mayFetch bool) (*storage.Media, error) {
 	m, err := a.db.GetMedia(ctx, origin, id)

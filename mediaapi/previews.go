@@ -127,7 +127,13 @@ func (p *previewer) get(ctx context.Context, link string) ([]byte, error) {
 	if !errors.Is(err, storage.ErrNotFound) {
 		return answer, err
 	}
-	done := p.flights.DoChan(string(hash[:]), func() (any, error) { return p.look(hash, link) })
+	done := p.flights.DoChan(string(hash[:]), func() (any, error) {
+		// Another may have looked since.
+		if answer, err := p.api.db.GetURLPreview(p.ctx, p.api.serverName, hash[:]); !errors.Is(err, storage.ErrNotFound) {
+			return answer, err
+		}
+		return p.look(hash, link)
+	})
 	select {
 	case result := <-done:
 		answer, _ := result.Val.([]byte)

@@ -37,6 +37,8 @@ type fetcher struct {
 	ctx     context.Context // ends with the API
 	client  *client.Client  // nil without federation
 	maxSize int64
+	// has reports whether media is there already.
+	has func(ctx context.Context, origin, id string) (bool, error)
 	// keep puts what was fetched into the store.
 	keep    func(ctx context.Context, m *storage.Media, src *remoteContent) error
 	flights singleflight.Group
@@ -125,6 +127,9 @@ func (f *fetcher) fetchOnce(origin, id string, wait time.Duration) (err error) {
 			err = fmt.Errorf("fetching media panicked: %v", p)
 		}
 	}()
+	if has, err := f.has(f.ctx, origin, id); has || err != nil { // another may have fetched it since
+		return err
+	}
 	ctx, cancel := context.WithTimeout(f.ctx, fetchTime)
 	defer cancel()
 	m := &storage.Media{Origin: origin, ID: id}
