@@ -132,7 +132,7 @@ func (r *randomRoom) build(e *refEvent, ms int64) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	e.id, e.ts = pdu.EventID(), at.UnixMilli()
+	e.id, e.ts, e.depth = pdu.EventID(), at.UnixMilli(), pdu.Depth()
 	d := json.NewDecoder(bytes.NewReader(pdu.Content()))
 	d.UseNumber()
 	e.content = nil

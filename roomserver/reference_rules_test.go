@@ -19,7 +19,7 @@ type refEvent struct {
 	key                      *string
 	content                  map[string]any
 	prev, auth               []*refEvent
-	ts                       int64
+	ts, depth                int64
 	rejected, softFailed     bool
 	before                   refState // the state before it
 }

@@ -2,12 +2,13 @@ package roomserver
 
 import (
 	"cmp"
+	"crypto/sha1"
+	"fmt"
 	"maps"
 	"slices"
 )
 
-// This file is the state resolution of the room versions from 2 on as their pages define
-// it, and what a server does with an event by it: slow and obvious. In two places, which
+// This file is the state resolution of the room versions as their pages define it, and what a server does with an event by it: slow and obvious. In two places, which
 // say so, it isn't what the page says but what servers have done since there is the
 // algorithm: a room whose servers disagree is broken, whoever of them is right.
 
@@ -76,6 +77,9 @@ func chainOf(e *refEvent) refSet {
 }
 
 func (r *refRoom) resolve(sets []refState) refState {
+	if r.version == 1 {
+		return r.resolveFirst(sets)
+	}
 	unconflicted, conflicted := refState{}, refSet{}
 	for _, set := range sets {
 		for k, v := range set {
@@ -232,4 +236,63 @@ func (r *refRoom) check(state refState, list []*refEvent) {
 			state[e.tuple()] = e
 		}
 	}
+}
+
+// resolveFirst is the algorithm of room version 1. Where nothing passes, the page chooses
+// nothing, and all servers the last.
+func (r *refRoom) resolveFirst(sets []refState) refState {
+	state, conflicts := refState{}, map[tuple][]*refEvent{}
+	for _, set := range sets {
+		for k, v := range set {
+			if !slices.Contains(conflicts[k], v) {
+				conflicts[k] = append(conflicts[k], v)
+			}
+		}
+	}
+	for k, list := range conflicts {
+		if len(list) == 1 {
+			state[k] = list[0]
+			delete(conflicts, k)
+		}
+	}
+	for _, typ := range []string{"m.room.power_levels", "m.room.join_rules", "m.room.member"} {
+		chosen := refState{}
+		for k, list := range conflicts {
+			if k.typ != typ {
+				continue
+			}
+			sortByDepth(list)
+			trial := maps.Clone(state)
+			trial[k] = list[0]
+			for _, e := range list[1:] {
+				if !r.allowed(e, trial) {
+					break
+				}
+				trial[k] = e
+			}
+			chosen[k] = trial[k]
+			delete(conflicts, k)
+		}
+		maps.Copy(state, chosen)
+	}
+	others := refState{}
+	for k, list := range conflicts {
+		sortByDepth(list)
+		slices.Reverse(list)
+		i := slices.IndexFunc(list, func(e *refEvent) bool { return r.allowed(e, state) })
+		if i < 0 {
+			i = len(list) - 1
+		}
+		others[k] = list[i]
+	}
+	maps.Copy(state, others)
+	return state
+}
+
+// sortByDepth sorts by ascending depth and descending hash of the id.
+func sortByDepth(list []*refEvent) {
+	hash := func(e *refEvent) string { return fmt.Sprintf("%x", sha1.Sum([]byte(e.id))) }
+	slices.SortFunc(list, func(x, y *refEvent) int {
+		return cmp.Or(cmp.Compare(x.depth, y.depth), cmp.Compare(hash(y), hash(x)))
+	})
 }

@@ -50,54 +50,6 @@ func (b *builder) conflictedEvents(conflicted []map[int64]bool) (map[int64]*stor
 	return events, err
 }
 
-// resolveFirst is the algorithm of the first version of rooms.
-//
-// https://spec.matrix.org/v1.19/rooms/v1/#state-resolution
-func (b *builder) resolveFirst(unconflicted storage.StateMap, events map[int64]*storage.Event) (storage.StateMap, error) {
-	var pdus, auth []gomatrixserverlib.PDU
-	byID := make(map[string]*storage.Event, len(events))
-	byTuple := map[storage.StateTuple][]*storage.Event{}
-	for _, e := range events {
-		byID[e.ID] = e
-		byTuple[tupleOf(e)] = append(byTuple[tupleOf(e)], e)
-	}
-	state := unconflicted
-	for t, list := range byTuple {
-		if len(list) == 1 { // there only what is different is conflicted, not what is missing
-			state = state.Set(t, entryOf(list[0]))
-			continue
-		}
-		for _, e := range list {
-			pdu, err := pduOf(b.rm.version, e)
-			if err != nil {
-				return nil, err
-			}
-			pdus = append(pdus, pdu)
-		}
-	}
-	needed := gomatrixserverlib.StateNeededForAuth(pdus)
-	for _, t := range needed.Tuples() {
-		entry, ok := state.Get(storage.StateTuple{Type: t.EventType, StateKey: t.StateKey})
-		if !ok {
-			continue
-		}
-		e, err := b.s.event(b.ctx, entry.EventNID)
-		if err != nil {
-			return nil, err
-		}
-		pdu, err := pduOf(b.rm.version, e)
-		if err != nil {
-			return nil, err
-		}
-		auth = append(auth, pdu)
-	}
-	for _, pdu := range gomatrixserverlib.ResolveStateConflicts(pdus, auth, userIDForSender) {
-		e := byID[pdu.EventID()]
-		state = state.Set(tupleOf(e), entryOf(e))
-	}
-	return state, nil
-}
-
 func tupleOf(e *storage.Event) storage.StateTuple {
 	return storage.StateTuple{Type: e.Type, StateKey: *e.StateKey}
 }

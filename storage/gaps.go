@@ -23,11 +23,16 @@ type Gap struct {
 	Event int
 }
 
-// Gaps returns the gaps of the rooms' timelines, the newest first.
+// maxGaps bounds the gaps of a room that are ever filled. Of older ones only the state
+// there still counts.
+const maxGaps = 1000
+
+// Gaps returns the newest gaps of the rooms' timelines, the newest first.
 func (db *DB) Gaps(ctx context.Context, rooms []int64) (map[int64][]Gap, error) {
 	rows, err := db.query(ctx, `
-		SELECT room_nid, position, sub, snapshot_nid, visibility, missing FROM timeline_gaps
-		WHERE room_nid = ANY($1) ORDER BY position DESC`, nids(rooms))
+		SELECT room_nid, position, sub, snapshot_nid, visibility, missing FROM unnest($1::bigint[]) AS room (nid) CROSS JOIN LATERAL (
+			SELECT * FROM timeline_gaps WHERE room_nid = room.nid ORDER BY position DESC LIMIT $2) AS newest
+		ORDER BY position DESC`, nids(rooms), maxGaps)
 	byRoom := map[int64][]Gap{}
 	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
 		var g Gap
