@@ -32,6 +32,14 @@ type destinationStatus struct {
 	LastError      string `json:"last_error,omitempty"`
 }
 
+// oneDestination is destinationStatus with what waits, each up to maxPending.
+type oneDestination struct {
+	destinationStatus
+	PendingEvents   int   `json:"pending_events"`
+	PendingToDevice int   `json:"pending_to_device"`
+	OldestPendingTS int64 `json:"oldest_pending_ts,omitempty"`
+}
+
 // status is how sending to a server goes. The sender's lock is held.
 func (s *sender) status(d *destination) destinationStatus {
 	settled := s.settled.Load()
@@ -98,12 +106,18 @@ func (a *API) destinationOf(r *http.Request) (*destination, error) {
 // getDestination is GET /_synapse/admin/v1/federation/destinations/{destination}.
 func (a *API) getDestination(r *http.Request, _ *httpapi.Requester) (any, error) {
 	a.sender.mu.Lock()
-	defer a.sender.mu.Unlock()
 	d, err := a.destinationOf(r)
+	var st oneDestination
+	if err == nil {
+		st.destinationStatus = a.sender.status(d)
+	}
+	a.sender.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	return a.sender.status(d), nil
+	p, err := a.db.PendingFor(r.Context(), a.serverName, st.Destination, st.LastSuccessful, maxPending)
+	st.PendingEvents, st.PendingToDevice, st.OldestPendingTS = p.Events, p.ToDevice, p.OldestTS
+	return st, err
 }
 
 // postResetConnection is POST

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
+	"golang.org/x/time/rate"
 
 	"hearth/federationapi/client"
+	"hearth/internal/httpapi"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -25,7 +28,25 @@ const (
 	maxToldStates = 5
 	// maxStateServers bounds the servers that are asked for a state.
 	maxStateServers = 3
+	// maxGapsAnHour bounds the events of a room that are taken in without what they come
+	// after: each costs asking for a state, keeping it, and a gap in the timeline. Those
+	// beyond come with later events, if they are of any worth. maxGapRooms bounds the rooms
+	// for which that is counted.
+	maxGapsAnHour = 100
+	maxGapRooms   = 10_000
 )
+
+// mayLeaveGap reports whether one more gap may come about in a room's timeline.
+func (a *API) mayLeaveGap(roomID string) bool {
+	limit, known := a.gaps.Get(roomID)
+	if !known {
+		limit = rate.NewLimiter(rate.Every(time.Hour/maxGapsAnHour), maxGapsAnHour)
+		if other, met, _ := a.gaps.PeekOrAdd(roomID, limit); met {
+			limit = other
+		}
+	}
+	return limit.Allow()
+}
 
 // takeWithAncestors takes in an event, after what it comes after as far as the server
 // that sent it tells. Where there is more, the room's state is taken over from it. A server
@@ -82,6 +103,9 @@ func (a *API) takeTold(ctx context.Context, origin string, v *roomserver.View, p
 	var missing *roomserver.MissingEventsError
 	if !errors.As(err, &missing) || len(missing.Prev) == 0 || *told == maxToldStates {
 		return err
+	}
+	if !a.mayLeaveGap(v.Room.ID) {
+		return httpapi.LimitExceeded(time.Hour / maxGapsAnHour)
 	}
 	*told++
 	servers := []string{origin}

@@ -3,9 +3,11 @@ package federationapi
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"testing"
 
 	"github.com/matrix-org/gomatrixserverlib"
+	"golang.org/x/time/rate"
 
 	"hearth/federationapi/client"
 	"hearth/storage"
@@ -129,4 +131,37 @@ func TestUnknownAncestors(t *testing.T) {
 	}
 	same(t, "what alice hears", one.heard(room), "bob's")
 	one.say(room, alice, "hello")
+}
+
+// TestTooManyGaps has a server send events that come after what nobody has, one after the
+// other: only so many are taken in an hour, and the room goes on.
+func TestTooManyGaps(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	one, two := all[0], all[1]
+	alice, bob := one.user("alice"), two.user("bob")
+	room := one.room("10")
+	two.join(room, bob, one)
+	v := one.view(room)
+	var ids []string
+	for it := v.State.Iterator(); !it.Done(); {
+		_, e, _ := it.Next()
+		ids = append(ids, e.EventID)
+	}
+	two.tell(lies{"/get_missing_events/": func(*http.Request) any { return "nonsense" },
+		"/state_ids/": func(*http.Request) any { return object{"pdu_ids": ids, "auth_chain_ids": ids} }})
+	one.api.gaps.Add(room, rate.NewLimiter(0, 2))
+	var events []json.RawMessage
+	for n := range 4 {
+		late := message(fmt.Sprint("late ", n))
+		late.PrevEvents = []string{fmt.Sprintf("$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA%05d", n)}
+		pdu := two.forged(room, bob, late)
+		events = append(events, pdu.JSON())
+	}
+	for n, refused := range two.push(one, events...) {
+		if (refused == "") != (n < 2) {
+			t.Errorf("%d: %q", n, refused)
+		}
+	}
+	one.say(room, alice, "still here")
+	same(t, "what alice hears", one.heard(room), "late 0", "late 1", "still here")
 }

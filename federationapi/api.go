@@ -9,8 +9,10 @@ import (
 	"slices"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/maypok86/otter/v2"
 	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 
 	"hearth/federationapi/client"
 	"hearth/identity"
@@ -62,6 +64,7 @@ type API struct {
 	// backfilling are the gaps that are being filled; backfills holds one for each.
 	backfilling singleflight.Group
 	backfills   chan struct{}
+	gaps        *lru.Cache[string, *rate.Limiter] // see mayLeaveGap
 }
 
 // New returns the API.
@@ -74,6 +77,10 @@ func New(o Options) *API {
 	a.members = newMemberFetcher(a)
 	a.joins = make(chan struct{}, maxJoins)
 	a.backfills = make(chan struct{}, maxBackfills)
+	var err error
+	if a.gaps, err = lru.New[string, *rate.Limiter](maxGapRooms); err != nil {
+		panic(err) // only for a size that isn't positive
+	}
 	if o.RateLimit.Burst > 0 {
 		a.limiter = httpapi.NewLimiter(o.RateLimit)
 	}

@@ -1,8 +1,10 @@
 package federationapi
 
 import (
+	"cmp"
 	"errors"
 	mathrand "math/rand/v2"
+	"slices"
 	"time"
 
 	"hearth/federationapi/client"
@@ -19,6 +21,8 @@ const (
 	// heardFor is for how long a server that was heard of is believed to be there, and
 	// maxHeard bounds those that are remembered.
 	heardFor, maxHeard = time.Hour, 10_000
+	// maxGreeted bounds the servers that are told when this one is back.
+	maxGreeted = 1000
 )
 
 // destination is a server to which this one sends. The sender's lock guards it.
@@ -44,6 +48,9 @@ type destination struct {
 	most int
 	// serial counts the transactions it took.
 	serial int
+	// greet is whether it is told that this server is back, even if there is nothing for it:
+	// it may have given up on it, and waits with what it has.
+	greet  bool
 	typing map[typist]typingNote
 }
 
@@ -63,8 +70,19 @@ type pool struct {
 	waiting         []*destination
 }
 
+// resumeAll takes up the servers that are known from before, and greets those that answered
+// last.
+func (s *sender) resumeAll(cursors []storage.FederationCursor) {
+	slices.SortFunc(cursors, func(x, y storage.FederationCursor) int { return cmp.Compare(y.SucceededAt, x.SucceededAt) })
+	for i, c := range cursors {
+		if c.Server != dispatched {
+			s.resume(c, c.SucceededAt > 0 && i < maxGreeted)
+		}
+	}
+}
+
 // resume takes up a server that is known from before.
-func (s *sender) resume(c storage.FederationCursor) {
+func (s *sender) resume(c storage.FederationCursor, greet bool) {
 	if !s.a.mayBeSent(c.Server) {
 		return
 	}
@@ -78,6 +96,7 @@ func (s *sender) resume(c storage.FederationCursor) {
 	if c.SucceededAt > 0 {
 		d.at = time.UnixMilli(c.SucceededAt)
 	}
+	d.greet = greet
 	s.queue(d)
 }
 
@@ -232,7 +251,7 @@ func (s *sender) fail(d *destination, err error) {
 	}
 	s.a.log.Info("sending to a server failed", "server", d.name, "again_in", pause, "err", err)
 	s.mu.Lock()
-	d.pause, d.why, d.answered = pause, err.Error(), false
+	d.pause, d.why, d.answered, d.greet = pause, err.Error(), false, false
 	if d.since.IsZero() {
 		d.since = time.Now()
 	}
@@ -245,6 +264,9 @@ func (s *sender) rest(d *destination, pause time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(d.typing) // nobody wants to know it later
+	if d.pause == 0 {
+		d.pause = pause // it failed before the program was started anew
+	}
 	d.state, d.until = paused, time.Now().Add(pause)
 	d.timer = time.AfterFunc(pause, func() { s.endPause(d) })
 }

@@ -39,7 +39,14 @@ func (a *API) Join(ctx context.Context, roomID, userID string, via []string, con
 		return ctx.Err()
 	}
 	defer a.joining.begin(roomID)()
-	return a.tryAll(ctx, via, func(server string) error { return a.joinVia(ctx, server, roomID, userID, content) })
+	err := a.tryAll(ctx, via, func(server string) error { return a.joinVia(ctx, server, roomID, userID, content) })
+	if err != nil {
+		return err
+	}
+	if err := a.sender.announceArrivals(ctx, []arrival{{userID, roomID}}); err != nil {
+		a.log.Warn("who has joined a room can't tell of their devices", "user", userID, "err", err)
+	}
+	return nil
 }
 
 // tryAll tries servers in a room, one after the other, until one does what it is asked. If

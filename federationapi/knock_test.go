@@ -1,6 +1,7 @@
 package federationapi
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -97,6 +98,21 @@ func TestTemplates(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestOldTemplate asks for the template of a join as the first room versions write events.
+func TestOldTemplate(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	one, two := all[0], all[1]
+	room, bob := one.room("1"), two.user("bob")
+	made := two.get(one, uri("make_join/"+room, bob, "ver", "1"))["event"].(object)
+	for _, name := range []string{"prev_events", "auth_events"} {
+		if list, _ := json.Marshal(made[name]); !strings.HasPrefix(string(list), `[["$`) {
+			t.Errorf("%s are %s", name, list)
+		}
+	}
+	two.join(room, bob, one)
+	two.say(room, bob, "hello")
 }
 
 // TestManyEnds has a server fork a room very often: what this one says still comes after

@@ -24,20 +24,35 @@ const (
 	memberPatience              = 24 * time.Hour
 )
 
-// memberFetcher asks for the members of rooms that were joined without them, in the background,
-// one goroutine for each room. What is to be done stands in the database.
+// memberFetcher asks for the members of rooms that were joined without them, in the background.
+// What is to be done stands in the database.
 type memberFetcher struct {
-	a *API
-	// turn holds one for each room that is being worked on.
-	turn            chan struct{}
+	a               *API
 	pause, patience time.Duration
 
 	mu    sync.Mutex
-	asked map[string]bool
+	rooms map[string]*memberless
+	// first has the rooms whose members weren't asked for yet, again those for which nobody
+	// had them: these don't take the others' workers.
+	first, again memberQueue
+}
+
+// memberless is a room whose members are to be had.
+type memberless struct {
+	id    string
+	pause time.Duration
+}
+
+// memberQueue is a bounded number of workers and the rooms that wait for one.
+type memberQueue struct {
+	workers, active int
+	waiting         []*memberless
 }
 
 func newMemberFetcher(a *API) *memberFetcher {
-	return &memberFetcher{a: a, turn: make(chan struct{}, maxMemberAsks), pause: memberPause, patience: memberPatience, asked: map[string]bool{}}
+	m := &memberFetcher{a: a, pause: memberPause, patience: memberPatience, rooms: map[string]*memberless{}}
+	m.first.workers, m.again.workers = maxMemberAsks/2, maxMemberAsks/2
+	return m
 }
 
 // resume goes on with the rooms that were left without members when the program ended.
@@ -51,32 +66,61 @@ func (m *memberFetcher) resume(ctx context.Context) error {
 
 // ask has a room's members asked for, unless they are already.
 func (m *memberFetcher) ask(roomID string) {
-	m.a.sender.mu.Lock()
-	defer m.a.sender.mu.Unlock()
-	if m.a.sender.stopped {
-		return // the next run of the program goes on with it
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.asked[roomID] {
-		return
+	if m.rooms[roomID] == nil {
+		m.rooms[roomID] = &memberless{id: roomID, pause: m.pause}
+		m.enter(&m.first, m.rooms[roomID])
 	}
-	m.asked[roomID] = true
-	m.a.sender.all.Go(func() { m.work(m.a.sender.ctx, roomID) })
 }
 
-// work asks in rounds, until a room has its members, nobody needs them any more, or there
-// is no hope.
-func (m *memberFetcher) work(ctx context.Context, roomID string) {
-	for pause := m.pause; ; pause = min(2*pause, maxMemberPause) {
-		done, err := m.round(ctx, roomID)
-		if err != nil && ctx.Err() == nil {
-			m.a.log.Warn("the members of a room can't be had yet", "room", roomID, "again_in", pause, "err", err)
-		}
-		if done && m.finished(ctx, roomID) || ctx.Err() != nil || !m.a.sender.sleep(pause) {
+// enter has a room wait for a worker. The lock is held.
+func (m *memberFetcher) enter(q *memberQueue, room *memberless) {
+	q.waiting = append(q.waiting, room)
+	if q.active < q.workers && m.a.sender.goUnlessStopped(func() { m.work(q) }) {
+		q.active++
+	}
+}
+
+// work asks for the members of the rooms that wait, one after the other, until there are no
+// more.
+func (m *memberFetcher) work(q *memberQueue) {
+	ctx := m.a.sender.ctx
+	for {
+		m.mu.Lock()
+		if len(q.waiting) == 0 || ctx.Err() != nil {
+			q.active--
+			m.mu.Unlock()
 			return
 		}
+		room := q.waiting[0]
+		q.waiting[0] = nil
+		q.waiting = q.waiting[1:]
+		m.mu.Unlock()
+		m.attend(ctx, room)
 	}
+}
+
+// attend asks for a room's members once. If nobody has them, that is done again after a
+// pause, until nobody needs them any more or there is no hope.
+func (m *memberFetcher) attend(ctx context.Context, room *memberless) {
+	done, err := m.round(ctx, room.id)
+	if ctx.Err() != nil || done && m.finished(ctx, room.id) {
+		return
+	}
+	if done && err == nil { // and joined anew since
+		room.pause = m.pause
+	}
+	pause := room.pause
+	room.pause = min(2*pause, maxMemberPause)
+	if err != nil {
+		m.a.log.Warn("the members of a room can't be had yet", "room", room.id, "again_in", pause, "err", err)
+	}
+	time.AfterFunc(pause, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.enter(&m.again, room)
+	})
 }
 
 // finished forgets a room, unless it was joined anew meanwhile.
@@ -87,22 +131,16 @@ func (m *memberFetcher) finished(ctx context.Context, roomID string) bool {
 	if err == nil && m.a.rooms.LacksMembers(v) {
 		return false
 	}
-	delete(m.asked, roomID)
+	delete(m.rooms, roomID)
 	return true
 }
 
 // round asks the servers in a room, one after the other. It is done when there is nothing
 // left to ask for.
 func (m *memberFetcher) round(ctx context.Context, roomID string) (done bool, err error) {
-	select {
-	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
 	v, err := m.a.rooms.View(ctx, roomID)
 	if err != nil {
-		return false, err
+		return errors.Is(err, roomserver.ErrUnknownRoom), err
 	}
 	if !m.a.rooms.LacksMembers(v) {
 		return true, nil

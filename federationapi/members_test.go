@@ -202,7 +202,7 @@ func TestMembersNeverCome(t *testing.T) {
 	eventually(t, "that nobody asks any more", func() bool {
 		two.api.members.mu.Lock()
 		defer two.api.members.mu.Unlock()
-		return len(two.api.members.asked) == 0
+		return len(two.api.members.rooms) == 0
 	})
 	if err := two.rooms.WaitForMembers(background(t), room); err != nil {
 		t.Errorf("who has left waits: %v", err)

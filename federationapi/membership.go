@@ -128,7 +128,24 @@ func (a *API) template(r *http.Request, origin, membership string) (any, error) 
 	}
 	version, proto, err := a.rooms.MembershipTemplate(r.Context(), roomserver.MembershipRequest{
 		RoomID: httpapi.Var(r, "roomId"), Sender: userID, Target: userID, Membership: membership})
-	return map[string]any{"room_version": version, "event": proto}, err
+	if err != nil {
+		return nil, err
+	}
+	if impl, err := gomatrixserverlib.GetRoomVersion(version); err == nil && impl.EventFormat() == gomatrixserverlib.EventFormatV1 {
+		proto.PrevEvents, proto.AuthEvents = withHashes(proto.PrevEvents), withHashes(proto.AuthEvents)
+	}
+	return map[string]any{"room_version": version, "event": proto}, nil
+}
+
+// withHashes are ids as events name one another in the first two room versions. The hashes
+// are those of nothing: nobody looks at them.
+func withHashes(ids any) [][2]any {
+	list := [][2]any{}
+	names, _ := ids.([]string)
+	for _, id := range names {
+		list = append(list, [2]any{id, map[string]string{"sha256": ""}})
+	}
+	return list
 }
 
 // putSendLeave is PUT /send_leave/{roomId}/{eventId}.

@@ -105,11 +105,7 @@ func (a *API) StartSending(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, c := range cursors {
-		if c.Server != dispatched {
-			s.resume(c)
-		}
-	}
+	s.resumeAll(cursors)
 	if err := a.members.resume(ctx); err != nil {
 		return err
 	}
@@ -118,6 +114,17 @@ func (a *API) StartSending(ctx context.Context) error {
 	s.all.Go(a.watchDevices)
 	poke(s.wake)
 	return nil
+}
+
+// goUnlessStopped runs something that StopSending waits for, unless that was called: the next
+// run of the program goes on with it.
+func (s *sender) goUnlessStopped(run func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.all.Go(run)
+	}
+	return !s.stopped
 }
 
 // StopSending waits until what is on its way has been sent or given up.
@@ -201,6 +208,13 @@ func (s *sender) dispatchSome() error {
 		err = s.resolve(s.ctx, list)
 	} else {
 		list, upTo, err = s.read(s.ctx, "", after, upTo)
+	}
+	var came []arrival
+	if err == nil {
+		came, err = s.arrivals(s.ctx, list)
+	}
+	if err == nil {
+		err = s.announceArrivals(s.ctx, came)
 	}
 	if err != nil {
 		return err

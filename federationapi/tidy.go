@@ -15,6 +15,8 @@ var (
 		Name: "hearth_federation_transactions_total", Help: "Transactions sent to other servers, by result: taken or failed."}, []string{"result"})
 	destinationCount = promauto.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "hearth_federation_destinations", Help: "Servers that this one sends to, by state: current, behind or failing."}, []string{"state"})
+	positionsBehind = promauto.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "hearth_federation_positions_behind", Help: "How far in the stream the servers of a state, behind or failing, are behind at most."}, []string{"state"})
 	furthestBehind = promauto.NewGauge(prometheus.GaugeOpts{
 		Name: "hearth_federation_behind_seconds", Help: "For how long the server that is failing longest has been."})
 )
@@ -56,11 +58,14 @@ func (s *sender) count() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	current, behind, failing := 0, 0, 0
+	var late, dead storage.Position
 	var longest time.Duration
+	settled := s.settled.Load()
 	for _, d := range s.servers {
 		switch {
 		case d.state == paused:
 			failing++
+			dead = max(dead, settled-d.cursor)
 			if !d.since.IsZero() {
 				longest = max(longest, time.Since(d.since))
 			}
@@ -68,8 +73,11 @@ func (s *sender) count() {
 			current++
 		default:
 			behind++
+			late = max(late, settled-d.cursor)
 		}
 	}
+	positionsBehind.WithLabelValues("behind").Set(float64(late))
+	positionsBehind.WithLabelValues("failing").Set(float64(dead))
 	destinationCount.WithLabelValues("current").Set(float64(current))
 	destinationCount.WithLabelValues("behind").Set(float64(behind))
 	destinationCount.WithLabelValues("failing").Set(float64(failing))

@@ -43,7 +43,7 @@ func (s *sender) sendSome(d *destination) (more bool, err error) {
 	typed := s.takeTyping(d, maxEDUs-len(t.edus))
 	t.edus = append(t.edus, typed...)
 	c := storage.FederationCursor{Server: d.name, Position: reached}
-	if len(t.pdus)+len(t.edus) > 0 {
+	if len(t.pdus)+len(t.edus) > 0 || d.greet {
 		err := s.transmit(s.ctx, d, t)
 		if err != nil && isFinal(err) && len(t.taken) > 0 {
 			return true, s.refused(d, t, err)
@@ -61,6 +61,7 @@ func (s *sender) sent(d *destination, t *transaction, c storage.FederationCursor
 	s.mu.Lock()
 	if c.SucceededAt > 0 {
 		d.serial++
+		d.greet, d.heard = false, time.Time{}
 		d.answered, d.at, d.why, d.since, d.most = true, time.UnixMilli(c.SucceededAt), "", time.Time{}, min(2*d.most, maxPDUs+maxEDUs)
 	}
 	d.cursor = c.Position

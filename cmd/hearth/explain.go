@@ -4,16 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
+	"hearth/federationapi"
 	"hearth/federationapi/client"
 	"hearth/internal/certificate"
+	"hearth/internal/config"
+	"hearth/internal/signingkey"
 )
 
 const federationHelp = `Looks for another homeserver as this one would with this configuration, and says in
 words what it finds: where the name leads, whether the connection and its
-certificate are good, and with which keys the server signs. The server of the
-configuration needn't run.`
+certificate are good, with which keys the server signs, whether it takes what this
+one signs, and what waits to be sent to it. The server of the configuration needn't
+run.`
 
 func (m *Main) federation(ctx context.Context, c command, args []string) error {
 	if len(args) < 2 || args[0] != "explain" || strings.HasPrefix(args[1], "-") {
@@ -41,8 +47,32 @@ func (m *Main) federation(ctx context.Context, c command, args []string) error {
 	if err != nil {
 		return err
 	}
-	return client.Explain(ctx, client.Options{
+	say := func(line string) { fmt.Fprintln(m.Stdout, line) }
+	o := client.Options{
 		ServerName: cfg.ServerName, RootCAs: pool, InsecureSkipVerify: !f.VerifyCertificates,
 		Allow: f.AllowServers, Deny: f.DenyServers, AllowPrivateRanges: f.AllowPrivateRanges,
-	}, args[1], func(line string) { fmt.Fprintln(m.Stdout, line) })
+	}
+	if _, err := os.Stat(filepath.Join(cfg.DataDir, signingkey.FileName)); errors.Is(err, os.ErrNotExist) {
+		say("This server has never run: it has no key and sends nothing yet.")
+		return client.Explain(ctx, o, args[1], say)
+	}
+	key, err := signingkey.Load(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	o.KeyID, o.PrivateKey = key.ID, key.Private
+	found := client.Explain(ctx, o, args[1], say)
+	if found != nil && !errors.Is(found, client.ErrExplained) {
+		return found
+	}
+	return errors.Join(found, explainQueue(ctx, cfg, args[1], say))
+}
+
+// explainQueue says what waits to be sent to a server, as the database knows it.
+func explainQueue(ctx context.Context, cfg *config.Config, server string, say func(string)) error {
+	db, closeDB, err := openDatabase(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("what waits to be sent isn't known: %w", err)
+	}
+	return errors.Join(federationapi.ExplainQueue(ctx, db, cfg.ServerName, server, say), closeDB())
 }

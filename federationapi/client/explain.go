@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -21,7 +22,8 @@ var ErrExplained = errors.New("the server can't be talked with")
 const explainTimeout = 2 * time.Minute
 
 // Explain tries, step by step, to reach a server as New's client would, and says in
-// words what it finds. Of the options it needs no database and no key.
+// words what it finds. Of the options it needs no database; without a key it doesn't try
+// whether the server takes what this one signs.
 func Explain(ctx context.Context, o Options, server string, say func(line string)) error {
 	c, err := newClient(o)
 	if err != nil {
@@ -141,7 +143,31 @@ func (c *Client) explainAnswers(ctx context.Context, server string, say func(str
 	slices.Sort(current)
 	say(fmt.Sprintf("It signs with %s, for now valid until %s; old keys: %d.", strings.Join(current, ", "),
 		time.UnixMilli(published.ValidUntil).UTC().Format(time.RFC3339), len(old)))
+	if err := c.explainSigned(ctx, server, say); err != nil {
+		return err
+	}
 	say(fmt.Sprintf("All is well: this server can talk with %s.", server))
+	return nil
+}
+
+// explainSigned sends a transaction with nothing in it, signed: to take it the server must
+// have got this one's keys.
+func (c *Client) explainSigned(ctx context.Context, server string, say func(string)) error {
+	if c.o.PrivateKey == nil || server == c.o.ServerName {
+		return nil
+	}
+	res, err := c.send(ctx, &Request{Method: http.MethodPut, Server: server, URI: Path("/_matrix/federation/v1/send", rand.Text()),
+		Body: map[string]any{"origin": c.o.ServerName, "origin_server_ts": time.Now().UnixMilli(), "pdus": []any{}}})
+	if err != nil {
+		say(fmt.Sprintf("Sending it something signed failed: %s.", err))
+		return ErrExplained
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		say(fmt.Sprintf("It doesn't take what this server signs: %s. It has to reach this server for the keys, and not to bar it.", remoteError(server, res)))
+		return ErrExplained
+	}
+	say("It takes what this server signs.")
 	return nil
 }
 

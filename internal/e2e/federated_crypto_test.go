@@ -12,17 +12,17 @@ func TestEncryptionAcrossServers(t *testing.T) {
 	installSDK(t)
 	one, _ := federating(t)
 	two, _ := federating(t)
+	register(t, one.base, "alice")
 	register(t, two.base, "bob")
-	tellFederatedStory(t, one, two.base)
+	tellFederatedStory(t, one.base, two.base)
 }
 
-// tellFederatedStory has alice, who is made here, meet bob, who is on another server.
-func tellFederatedStory(t *testing.T, here *server, there string) {
+// tellFederatedStory has alice of one server meet bob of another.
+func tellFederatedStory(t *testing.T, here, there string) {
 	t.Helper()
-	register(t, here.base, "alice")
 	story := exec.Command("node", "federated_crypto.mjs")
 	story.Dir = "js"
-	story.Env = append(os.Environ(), "HEARTH_URL="+here.base, "HEARTH_OTHER_URL="+there, "HEARTH_PICTURE="+paint(t))
+	story.Env = append(os.Environ(), "HEARTH_URL="+here, "HEARTH_OTHER_URL="+there, "HEARTH_PICTURE="+paint(t))
 	out, err := story.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {

@@ -22,7 +22,7 @@ func (u *user) hear(t *testing.T, room, body string) {
 	t.Helper()
 	since := ""
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		r := u.ok(t, "GET", clientV3+"/sync?timeout=1000&since="+since, nil)
+		r := u.ok(t, "GET", syncPath(since, "", time.Second), nil)
 		since = r.Get("next_batch").Str
 		for _, e := range r.Get("rooms.join." + gjson.Escape(room) + ".timeline.events").Array() {
 			if e.Get("content.body").Str == body {
