@@ -70,9 +70,13 @@ func TestKnocking(t *testing.T) {
 func TestInviteBlocking(t *testing.T) {
 	w := newWorld(t, nil)
 	alice, bob := w.register("alice"), w.register("bob")
-	setBlock := func(content string) {
+	setBlock := func(content string, types ...string) {
+		dataType := "m.invite_permission_config"
+		if len(types) > 0 {
+			dataType = types[0]
+		}
 		if err := w.db.Stream.Append(background(t), &storage.Change{AccountData: []storage.AccountData{
-			{UserID: "@bob:test.local", Type: "m.invite_permission_config", Content: []byte(content)}}}); err != nil {
+			{UserID: "@bob:test.local", Type: dataType, Content: []byte(content)}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -87,6 +91,30 @@ func TestInviteBlocking(t *testing.T) {
 	w.ok("PUT", "/rooms/"+room+"/state/m.room.member/@bob:test.local", alice, object{"membership": "invite", "displayname": "Boob"})
 	same(t, "invited as", w.state(room, alice, "m.room.member", "@bob:test.local"), object{"membership": "invite"})
 	w.ok("POST", "/join/"+room, bob, object{})
+
+	// The lists of whose invitations are taken, as they are proposed.
+	for config, taken := range map[string]bool{
+		`{"blocked_users":["@alice:test.local"]}`:                                  false,
+		`{"blocked_users":["@a*:?est.local"]}`:                                     false,
+		`{"blocked_users":["@b*"]}`:                                                true,
+		`{"blocked_servers":["test.*"]}`:                                           false,
+		`{"ignored_servers":["test.*"],"blocked_users":["*"]}`:                     false,
+		`{"ignored_servers":["*"],"blocked_servers":["*"]}`:                        true,
+		`{"allowed_users":["@alice:test.local"],"blocked_servers":["*"]}`:          true,
+		`{"allowed_servers":["test.local"],"blocked_users":["@alice:test.local"]}`: false,
+		`{"blocked_users":null,"blocked_servers":["test.local"]}`:                  false,
+		`{"blocked_servers":["*"],"enabled":false}`:                                true,
+		`{"blocked_servers":["*"],"ignored_users":"*"}`:                            true,
+		`{"blocked_servers":["*",3]}`:                                              true,
+	} {
+		setBlock(config, "org.matrix.msc4155.invite_permission_config")
+		other := w.ok("POST", "/createRoom", alice, object{})["room_id"].(string)
+		if taken {
+			w.ok("POST", "/rooms/"+other+"/invite", alice, object{"user_id": "@bob:test.local"})
+		} else {
+			w.refused(403, "M_INVITE_BLOCKED", "POST", "/rooms/"+other+"/invite", alice, object{"user_id": "@bob:test.local"})
+		}
+	}
 }
 
 // TestForgetOnLeave has who leaves, and who is made to, forget the room at once.

@@ -11,6 +11,7 @@ import (
 	"hearth/internal/filter"
 	"hearth/internal/httpapi"
 	"hearth/internal/token"
+	"hearth/push"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -138,7 +139,7 @@ func (a *API) getInitialSync(r *http.Request, u *httpapi.Requester) (any, error)
 		return nil, err
 	}
 	ctx, at := r.Context(), a.db.Stream.Position()
-	memberships, err := a.db.UserMemberships(ctx, u.UserID)
+	memberships, err := a.wantedMemberships(ctx, u.UserID)
 	if err != nil {
 		return nil, err
 	}
@@ -191,6 +192,25 @@ func (a *API) getInitialSync(r *http.Request, u *httpapi.Requester) (any, error)
 		_, err := w.Write([]byte(`}`))
 		return err
 	}}, nil
+}
+
+// wantedMemberships are the user's memberships, but for invitations that they don't take.
+func (a *API) wantedMemberships(ctx context.Context, userID string) ([]storage.Membership, error) {
+	memberships, err := a.db.UserMemberships(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
+	ignored, err := push.Ignored(ctx, a.db, userID)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := a.rooms.InviteRulesOf(ctx, userID)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(memberships, func(m storage.Membership) bool {
+		return m.Membership == "invite" && (slices.Contains(ignored, m.Sender) || rules.Judge(m.Sender) != roomserver.InviteTaken)
+	}), nil
 }
 
 // snapshotOf tells a room that the user is or was in, or is invited to.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+
+	"hearth/storage"
 )
 
 // TestInitialSync tells rooms as they were told before there was /sync: to members, to
@@ -46,6 +48,13 @@ func TestInitialSync(t *testing.T) {
 	}
 	if got := fmt.Sprint(rooms(alice, ""), rooms(bob, ""), rooms(bob, "?archived=true"), rooms(carol, "")); got != "[join] [] [leave] [invite]" {
 		t.Errorf("the rooms are %v", got)
+	}
+	if err := w.db.Stream.Append(background(t), &storage.Change{AccountData: []storage.AccountData{
+		{UserID: "@carol:test.local", Type: "m.invite_permission_config", Content: []byte(`{"default_action":"block"}`)}}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := rooms(carol, ""); len(got) > 0 {
+		t.Errorf("with invitations that aren't taken: %v", got)
 	}
 	if e := w.ok("GET", "/events/"+said, bob, nil); e["room_id"] != room {
 		t.Errorf("the event is %v", e)

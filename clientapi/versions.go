@@ -25,6 +25,7 @@ var (
 		"org.matrix.msc3890":            true, // settings of a device for its notifications go with it
 		"org.matrix.msc4140":            true, // delayed events
 		"org.matrix.msc4143":            true, // transports of calls
+		"org.matrix.msc4155":            true, // lists of whose invitations are taken
 		"org.matrix.msc4222":            true, // state_after in /sync
 		"org.matrix.simplified_msc3575": true, // sliding sync
 		"org.matrix.msc3391":            true, // deleting account data

@@ -70,7 +70,7 @@ func (a *API) invited(r *http.Request, origin string, i *invitation) (any, error
 	if err != nil {
 		return nil, err
 	}
-	if err := a.rooms.TakesInvites(ctx, *pdu.StateKey()); err != nil {
+	if err := a.rooms.TakesInvite(ctx, *pdu.StateKey(), string(pdu.SenderID())); err != nil {
 		return nil, err
 	}
 	pdu = a.rooms.CoSign(pdu)

@@ -151,6 +151,11 @@ func (s *Sender) unsent(ctx context.Context, p *storage.Pusher, t todo, ignored 
 		if err != nil {
 			return nil, 0, err
 		}
+		rules, err := s.o.Rooms.InviteRulesOf(ctx, p.UserID)
+		if err != nil {
+			return nil, 0, err
+		}
+		invites = slices.DeleteFunc(invites, func(e *storage.Event) bool { return rules.Judge(e.Sender) != roomserver.InviteTaken })
 		events = append(events, invites...)
 		slices.SortFunc(events, func(a, b *storage.Event) int { return int(a.Position - b.Position) })
 	}

@@ -159,7 +159,7 @@ func (s *Server) addInvites(ctx context.Context, r *CreateRoomRequest, events []
 		if userid.Domain(u) != s.o.ServerName {
 			return nil, httpapi.Forbidden("Users of other servers can only be invited once the room is there")
 		}
-		if err := s.TakesInvites(ctx, u); httpapi.CodeOf(err) == "M_INVITE_BLOCKED" {
+		if err := s.TakesInvite(ctx, u, r.Creator); httpapi.CodeOf(err) == "M_INVITE_BLOCKED" {
 			continue // the room is made without them
 		} else if err != nil {
 			return nil, err

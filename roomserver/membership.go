@@ -67,7 +67,7 @@ func (s *Server) SetMembership(ctx context.Context, r MembershipRequest) (string
 		return "", httpapi.Forbidden("Users of other servers are invited by theirs")
 	}
 	if r.Membership == "invite" {
-		if err := s.TakesInvites(ctx, r.Target); err != nil {
+		if err := s.TakesInvite(ctx, r.Target, r.Sender); err != nil {
 			return "", err
 		}
 	}

@@ -169,9 +169,9 @@ type user struct {
 	// changed.
 	ignored   map[string]bool
 	ignoredAt storage.Position
-	// blocksInvites is whether the user isn't to be shown invitations.
-	blocksInvites   bool
-	blocksInvitesAt storage.Position
+	// invites say whose invitations the user is shown.
+	invites   roomserver.InviteRules
+	invitesAt map[string]storage.Position
 	// toDevice is the position of the newest message to each device; what came up to
 	// followedFrom isn't in it.
 	toDevice     map[string]storage.Position

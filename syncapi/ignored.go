@@ -6,11 +6,11 @@ import (
 )
 
 // unwanted reports whether the user isn't to be shown the membership: an invitation from
-// somebody whom they ignore, or any if they block invitations. The hub's lock is held.
+// somebody whom they ignore, or whose invitations they don't take. The hub's lock is held.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#invite-permission
 func (u *user) unwanted(m storage.Membership) bool {
-	return m.Membership == "invite" && (u.blocksInvites || u.ignored[m.Sender])
+	return m.Membership == "invite" && (u.ignored[m.Sender] || u.invites.Judge(m.Sender) != roomserver.InviteTaken)
 }
 
 // setIgnored takes over whom the user ignores. The hub's lock is held for writing.

@@ -1,6 +1,7 @@
 package syncapi
 
 import (
+	"encoding/json"
 	"testing"
 
 	"hearth/roomserver"
@@ -28,6 +29,17 @@ func TestKnocksAndInvites(t *testing.T) {
 	w.ok("PUT", config, bob.token, map[string]any{})
 	bob.since = ""
 	want(t, "an invitation", section(bob.sync(0), "invite", room).Get("invite_state.events.0").Exists(), true)
+	filter := "/user/" + id("bob") + "/account_data/org.matrix.msc4155.invite_permission_config"
+	for rules, shown := range map[string]bool{
+		`{"ignored_users":["@al*"]}`:                                   false,
+		`{"blocked_servers":["*"]}`:                                    false,
+		`{"blocked_servers":["*"],"enabled":false}`:                    true,
+		`{"blocked_servers":["*"],"allowed_users":["@alic?:*.local"]}`: true,
+	} {
+		w.ok("PUT", filter, bob.token, json.RawMessage(rules))
+		bob.since = ""
+		want(t, rules, section(bob.sync(0), "invite", room).Exists(), shown)
+	}
 }
 
 // TestNewRoomIsWhole has a room that is new to the client come with all that some read without

@@ -65,7 +65,7 @@ const userBytes, membershipBytes, roomBytes, stateChangeBytes = 1000, 300, 1200,
 
 // size is about what is known of the user takes. The hub's lock is held.
 func (u *user) size() int64 {
-	return userBytes + membershipBytes*int64(len(u.memberships)) + 100*int64(len(u.toDevice)+len(u.ignored)+len(u.direct)+len(u.outlines)+2*len(u.roomData))
+	return userBytes + u.invites.Bytes() + membershipBytes*int64(len(u.memberships)) + 100*int64(len(u.toDevice)+len(u.ignored)+len(u.direct)+len(u.outlines)+2*len(u.roomData))
 }
 
 func (h *hub) measure() {

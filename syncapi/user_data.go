@@ -28,8 +28,8 @@ func (u *user) noteData(d storage.AccountData) {
 		u.roomData[d.RoomID] = known
 	case d.Type == "m.ignored_user_list":
 		u.setIgnored(d)
-	case d.Type == "m.invite_permission_config" && d.Position > u.blocksInvitesAt:
-		u.blocksInvites, u.blocksInvitesAt = roomserver.BlocksInvites(d.Content), d.Position
+	case roomserver.IsInviteRules(d.Type) && d.Position > u.invitesAt[d.Type]:
+		u.invites, u.invitesAt[d.Type] = u.invites.With(d.Type, d.Content), d.Position
 	case d.Type == "m.direct" && d.Position > u.directAt:
 		u.direct, u.directAt = directRooms(d.Content), d.Position
 	}
