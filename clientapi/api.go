@@ -6,6 +6,7 @@ package clientapi
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -73,6 +74,8 @@ type Options struct {
 	People *search.People
 	// Search finds what was said; nil if the search is turned off.
 	Search *search.Index
+	// Notices says how administrators write to users.
+	Notices ServerNotices
 	// Delayed sends events later.
 	Delayed *delayed.Scheduler
 	// LiveKit are the URLs of services that give clients access to a LiveKit server.
@@ -110,6 +113,7 @@ type API struct {
 	crossOrigin *http.CrossOriginProtection
 	walks       hierarchyWalks
 	guests      *guests
+	notices     notices
 	// logins limits password checks by account; nil doesn't.
 	logins *httpapi.Limiter
 	// mails limits those to one address; nil doesn't.
@@ -142,6 +146,7 @@ func New(o Options) *API {
 		walks:  newHierarchyWalks(),
 	}
 	a.guests = newGuests(a)
+	a.notices.a, a.notices.ServerNotices, a.notices.seed = a, o.Notices, maphash.MakeSeed()
 	if o.LoginLimit.Burst > 0 {
 		a.logins = httpapi.NewLimiter(o.LoginLimit)
 		a.mails = httpapi.NewLimiter(mailLimit)
@@ -174,7 +179,7 @@ func (a *API) Register(s *httpapi.Server) {
 	a.registerDelayed(s)
 	a.registerDehydrated(s)
 	a.registerRTC(s)
-	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.synapseReportRoutes(), a.landingRoutes()))
+	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.synapseReportRoutes(), a.noticeRoutes(), a.landingRoutes()))
 }
 
 // sessionRoutes are those of accounts, sessions and what belongs to a user.

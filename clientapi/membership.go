@@ -123,6 +123,9 @@ func (a *API) postLeave(r *http.Request, u *httpapi.Requester) (any, error) {
 	} else if m == "leave" {
 		return nil, nil
 	}
+	if err := a.notices.mayLeave(r.Context(), v, u.UserID); err != nil {
+		return nil, err
+	}
 	return nil, a.leave(r, roomserver.MembershipRequest{
 		RoomID: v.Room.ID, Sender: u.UserID, Target: u.UserID, Membership: "leave", Reason: body.Reason})
 }

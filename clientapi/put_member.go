@@ -35,7 +35,9 @@ func (a *API) putMember(r *http.Request, u *httpapi.Requester, target string, bo
 	case membership == "join" && target == u.UserID:
 		err = a.enterVia(r, m, nil)
 	case membership == "leave" && target == u.UserID:
-		err = a.leave(r, m)
+		if err = a.notices.mayLeave(r.Context(), v, u.UserID); err == nil {
+			err = a.leave(r, m)
+		}
 	default:
 		_, err = a.rooms.SetMembership(r.Context(), m)
 	}

@@ -138,7 +138,7 @@ func (a *API) availableID(ctx context.Context, username string) (string, error) 
 	}
 	_, err = a.db.GetUser(ctx, id)
 	switch {
-	case err == nil:
+	case err == nil, id == a.notices.UserID:
 		return "", userInUse()
 	case errors.Is(err, storage.ErrNotFound):
 		return id, nil

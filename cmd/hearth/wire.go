@@ -131,7 +131,7 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	client := clientapi.New(clientapi.Options{
 		SSO:      providers,
 		Identity: identities, OAuthKey: oauthKey(cfg, key),
-		Delayed: later, LiveKit: cfg.RTC.LiveKitServiceURLs,
+		Delayed: later, LiveKit: cfg.RTC.LiveKitServiceURLs, Notices: serverNotices(cfg),
 		Search: index,
 		People: people, PresenceEnabled: cfg.Presence.Enabled,
 		Mailer: mailer, EmailRequired: cfg.Registration.RequireEmail, ClientURLs: cfg.ClientURLs,
@@ -182,6 +182,12 @@ func (s *server) addAPIs(ctx context.Context, cfg *config.Config, db *storage.DB
 	s.closers = append(s.closers, func() error { later.Stop(); return nil })
 	s.metrics = metricsHandler(db)
 	return nil
+}
+
+func serverNotices(cfg *config.Config) clientapi.ServerNotices {
+	n := cfg.ServerNotices
+	return clientapi.ServerNotices{UserID: n.UserID(cfg.ServerName), DisplayName: n.DisplayName, AvatarURL: n.AvatarURL,
+		RoomName: n.RoomName, RoomTopic: n.RoomTopic, RoomAvatarURL: n.RoomAvatarURL, AutoJoin: n.AutoJoin}
 }
 
 // onTyping tells other servers who types.

@@ -35,6 +35,7 @@ type Config struct {
 	UserDirectory UserDirectory   `yaml:"user_directory" doc:"Finding people."`
 	Push          Push            `doc:"Notifications on people's phones."`
 	DelayedEvents DelayedEvents   `yaml:"delayed_events" doc:"Events that people have sent later: reminders, and the hang-up of calls whose client has\ngone away."`
+	ServerNotices ServerNotices   `yaml:"server_notices" doc:"Messages of administrators to people, by Synapse's admin API (send_server_notice)."`
 	RTC           RTC             `doc:"Calls, as Element Call makes them (MatrixRTC)."`
 	Support       Support         `doc:"Whom /.well-known/matrix/support names as this server's contact."`
 	Cache         Cache           `doc:"Memory."`
@@ -180,6 +181,7 @@ func Default(serverName string) *Config {
 		TURN:          TURN{Lifetime: Duration(86400e9)},
 		Media:         defaultMedia(),
 		Search:        Search{Enabled: true},
+		ServerNotices: ServerNotices{DisplayName: "Server Notices", RoomName: "Server Notices"},
 		DelayedEvents: DelayedEvents{MaxDelay: Duration(24 * 3600e9), MaxPerUser: 100},
 		Federation:    Federation{VerifyCertificates: true, LongestPause: Duration(3600e9)},
 		Cache:         Cache{Budget: 128 << 20},

@@ -38,6 +38,7 @@ func (l *loader) validate(c *Config) {
 		l.problem("passwords.bcrypt_cost", "%d isn't between 4 and 16", c.Passwords.BcryptCost)
 	}
 	l.accounts(c)
+	l.notices(c)
 	l.rates(c)
 	l.federation(&c.Federation)
 	l.media(&c.Media)
