@@ -94,7 +94,7 @@ func (s *eventStream) answer(ctx context.Context) (any, error) {
 		if len(events) > 0 || left <= 0 {
 			return s.write(ctx, start, events, visible)
 		}
-		closing, err := s.api.pause(ctx, w, left)
+		closing, err := s.api.pause(ctx, w, left, nil)
 		if err != nil {
 			return nil, err
 		}

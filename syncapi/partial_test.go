@@ -3,6 +3,7 @@ package syncapi
 import (
 	"context"
 	"crypto/ed25519"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +86,12 @@ func TestPartialRoom(t *testing.T) {
 	lazy.filter = `{"room":{"state":{"lazy_load_members":true}}}`
 	eager.sync(0)
 	lazy.sync(0)
+	all, some := w.slider("alice"), w.slider("alice")
+	all.conn, all.lists = "all", window(10, 10, `[["m.room.member","*"]]`)
+	some.conn, some.lists = "some", window(10, 10, `[["m.room.member","$LAZY"],["m.room.name",""]]`)
+	all.extensions, some.extensions = `{"receipts":{"enabled":true},"account_data":{"enabled":true},"typing":{"enabled":true}}`, `{}`
+	all.sync(0)
+	some.sync(0)
 	err := w.rooms.Import(ctx, roomserver.Import{RoomID: f.id, Version: "10", Join: f.join, State: f.state, Auth: f.members[:1],
 		Partial: &storage.Partial{JoinID: f.join.EventID(), Via: "far.test", Servers: []string{"far.test"}}})
 	if err != nil {
@@ -95,6 +102,12 @@ func TestPartialRoom(t *testing.T) {
 	}
 	if room := joined(eager.sync(0), f.id); room.Exists() {
 		t.Errorf("a client that wants all members is shown %s", room.Raw)
+	}
+	if room := slid(some.sync(0), f.id); spoken(room) != "@alice:join" || !strings.Contains(required(room), "name") {
+		t.Errorf("one with sliding sync that loads members lazily is shown %s", room.Raw)
+	}
+	if answer := all.sync(0); strings.Contains(answer.Raw, f.id) {
+		t.Errorf("one with sliding sync that wants all members is shown %s", answer.Raw)
 	}
 	// The far server learns of alice and goes on; one message is enough.
 	if err := f.rooms.Receive(ctx, f.join); err != nil {
@@ -116,6 +129,12 @@ func TestPartialRoom(t *testing.T) {
 	if answer := eager.sync(0); joined(answer, f.id).Exists() {
 		t.Errorf("after a message a client that wants all members is shown %s", answer.Raw)
 	}
+	if room := slid(some.sync(0), f.id); spoken(room) != "hello" || required(room) != "@ann:join" {
+		t.Errorf("after a message, sliding sync shows %s", room.Raw)
+	}
+	if answer := all.sync(0); strings.Contains(answer.Raw, f.id) {
+		t.Errorf("after a message, sliding sync with all members shows %s", answer.Raw)
+	}
 	go func() {
 		time.Sleep(50 * time.Millisecond)
 		if err := w.rooms.Complete(ctx, f.id, f.join.EventID(), []roomserver.Told{{State: f.ids}}); err != nil {
@@ -126,6 +145,14 @@ func TestPartialRoom(t *testing.T) {
 	state := stateOf(room, "state")
 	if bodies(room) != "@alice:join hello" || state["m.room.member|@ann:far.test"] == "" || state["m.room.member|@ben:far.test"] == "" {
 		t.Errorf("when all members are known, a client that wants them is shown %s", room.Raw)
+	}
+	room = slid(all.sync(0), f.id)
+	if spoken(room) != "@alice:join hello" || room.Get("initial").Bool() != true || room.Get("joined_count").Int() != 3 || len(room.Get("required_state").Array()) != 3 {
+		t.Errorf("when all members are known, sliding sync with all members shows %s", room.Raw)
+	}
+	room = slid(some.sync(0), f.id)
+	if spoken(room) != "" || room.Get("joined_count").Int() != 3 || required(room) != "" || room.Get("initial").Exists() {
+		t.Errorf("when all members are known, sliding sync with some shows %s", room.Raw)
 	}
 	room = joined(lazy.sync(0), f.id)
 	if room.Get(`summary.m\.joined_member_count`).Int() != 3 || bodies(room) != "" || len(stateOf(room, "state")) != 0 {

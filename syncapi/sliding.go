@@ -99,42 +99,14 @@ func (q *slide) connect() error {
 // answer waits until there is something to tell, or for the timeout, and tells it. What
 // the client asks for may have changed, so that the rooms are looked at before the first
 // wait even without news.
-func (q *slide) answer(r *http.Request) (_ any, err error) {
-	w := q.u.wait()
-	parked := false
-	defer func() {
-		if !parked {
-			q.u.release(w)
+func (q *slide) answer(r *http.Request) (any, error) {
+	return q.poll(r, q.superseded, q.park, func(last bool) ([]byte, error) {
+		last = last || q.initial
+		if !last && !q.hasNews() && q.settled() {
+			return nil, nil
 		}
-	}()
-	until := q.until(r)
-	for mayPark := true; ; {
-		left := until.Sub(q.now)
-		last := q.initial || left <= 0
-		if last || q.hasNews() || !q.settled() {
-			b, err := q.build(r.Context(), last)
-			if b != nil || err != nil {
-				return httpapi.Raw(b), err
-			}
-		}
-		pause := left
-		if mayPark && left > parkAfter {
-			if q.u.quietFor(q.now) > parkAfter {
-				if parked, err = q.park(r, w, until); parked {
-					return nil, err
-				}
-				mayPark = false
-			}
-			pause = parkAfter
-		}
-		closing, err := q.pauseUnlessSuperseded(r.Context(), w, pause)
-		if err != nil {
-			return nil, err
-		}
-		if q.now = time.Now(); closing {
-			until = q.now
-		}
-	}
+		return q.build(r.Context(), last)
+	})
 }
 
 // park has the request wait without a goroutine; it reports false if that can't be. If
@@ -156,24 +128,6 @@ func (q *slide) park(r *http.Request, w *waiter, until time.Time) (bool, error) 
 		},
 	})
 	return err != nil, err
-}
-
-// pauseUnlessSuperseded waits until the request is woken or another has taken its place, but no
-// longer than d.
-func (q *slide) pauseUnlessSuperseded(ctx context.Context, w *waiter, d time.Duration) (closing bool, err error) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-w.woken:
-	case <-timer.C:
-	case <-q.superseded:
-		return true, nil
-	case <-q.api.closing:
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	return false, nil
 }
 
 // settled reports whether the client asks for the same as before, so that only news can

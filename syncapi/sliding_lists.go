@@ -39,12 +39,20 @@ type selection struct {
 	candidates        []*candidate
 	rooms             map[int64]*wantedRoom
 	counts            map[string]int
+	// hidden are rooms that are wanted, and aren't shown yet.
+	hidden map[int64]bool
+}
+
+// hide has a room not be shown, nor anything of it.
+func (s *selection) hide(room int64) {
+	delete(s.rooms, room)
+	s.hidden[room] = true
 }
 
 // choose finds the rooms that the lists and subscriptions are about.
 func (q *slide) choose(ctx context.Context) (*selection, error) {
 	for {
-		s := &selection{rooms: map[int64]*wantedRoom{}, counts: map[string]int{}}
+		s := &selection{rooms: map[int64]*wantedRoom{}, counts: map[string]int{}, hidden: map[int64]bool{}}
 		missing := q.survey(s)
 		if len(missing) > 0 {
 			if err := q.api.loadOutlines(ctx, q.u, missing); err != nil {

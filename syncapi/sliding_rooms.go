@@ -126,6 +126,10 @@ func (q *slide) shots(ctx context.Context, v *overview) (m *moment, others []*ro
 				missing = append(missing, r)
 				continue
 			}
+			if r.view.Room.IsPartial() && w.rules.needMembers(q.api.o.ServerName) {
+				v.hide(nid) // until they are known
+				continue
+			}
 			v.looks = append(v.looks, &roomLook{wantedRoom: w, shot: q.shootWanted(r, w)})
 		}
 		q.api.hub.mu.RUnlock()

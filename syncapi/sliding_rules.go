@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -98,6 +99,25 @@ func (r *roomRules) union(more *stateRules) *roomRules {
 
 func (r *roomRules) wants(t storage.StateTuple) bool {
 	return slices.ContainsFunc(r.list, func(rules *stateRules) bool { return rules.wants(t) })
+}
+
+// needMembers reports whether the rules ask for members other than those of a server, whether
+// they are needed or not.
+func (r *roomRules) needMembers(own string) bool {
+	other := func(userID string) bool { return strings.HasPrefix(userID, "@") && !userid.IsLocal(userID, own) }
+	return slices.ContainsFunc(r.list, func(rules *stateRules) bool {
+		for t := range rules.include.exact {
+			if t.Type == "m.room.member" && other(t.StateKey) {
+				return true
+			}
+		}
+		for key := range rules.include.keys {
+			if other(key) {
+				return true
+			}
+		}
+		return rules.everyMember()
+	})
 }
 
 // pick calls do for every piece of a state that the rules want. Without wildcards that

@@ -53,8 +53,9 @@ func (q *slide) pickState(l *roomLook, state storage.StateMap, changed []storage
 
 // pickChanged picks what has changed. All members that have are told, needed or not, as
 // long as the client can follow the timeline without a gap: so it may keep a list of them.
+// That isn't so when all of them become known that were there before.
 func (q *slide) pickChanged(l *roomLook, state storage.StateMap, changed []storage.StateTuple, take func(storage.StateTuple, storage.StateEntry)) {
-	gap := l.timeline != nil && l.timeline.limited
+	gap := l.timeline != nil && l.timeline.limited || l.shot.gotMembers()
 	for _, t := range changed {
 		switch {
 		case t.Type == "m.room.member":

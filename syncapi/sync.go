@@ -183,69 +183,19 @@ func (a *API) inlineFilter(text string) (*filter.Sync, error) {
 	return f, nil
 }
 
-// answer waits until there is something to tell, or for the timeout, and tells
-// it. The waiter is registered before looking, so that nothing is missed between.
-func (q *request) answer(r *http.Request) (_ any, err error) {
-	w := q.u.wait()
-	parked := false
-	defer func() {
-		if !parked {
-			q.u.release(w)
+// answer waits until there is something to tell, or for the timeout, and tells it.
+func (q *request) answer(r *http.Request) (any, error) {
+	return q.poll(r, nil, q.park, func(last bool) ([]byte, error) {
+		always := q.initial || q.fullState || last
+		if !always && !q.hasNews() {
+			return nil, nil
 		}
-	}()
-	until := q.until(r)
-	for mayPark := true; ; {
-		left := until.Sub(q.now)
-		if q.initial || q.fullState || q.hasNews() || left <= 0 {
-			b, empty, err := q.build(r.Context())
-			if err != nil {
-				return nil, err
-			}
-			if !empty || q.initial || q.fullState || left <= 0 {
-				return httpapi.Raw(b), nil
-			}
-		}
-		pause := left
-		if mayPark && left > parkAfter {
-			if q.u.quietFor(q.now) > parkAfter {
-				if parked, err = q.park(r, w, until); parked {
-					return nil, err
-				}
-				mayPark = false
-			}
-			pause = parkAfter
-		}
-		closing, err := q.api.pause(r.Context(), w, pause)
-		if err != nil {
+		b, empty, err := q.build(r.Context())
+		if err != nil || empty && !always {
 			return nil, err
 		}
-		if q.now = time.Now(); closing {
-			until = q.now
-		}
-	}
-}
-
-// until is how long the request waits at most.
-func (q *request) until(r *http.Request) time.Time {
-	if resumed := httpapi.ResumedUntil(r); !resumed.IsZero() {
-		return resumed
-	}
-	return q.now.Add(q.timeout)
-}
-
-// pause waits until the request is woken, but no longer than d.
-func (a *API) pause(ctx context.Context, w *waiter, d time.Duration) (closing bool, err error) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-w.woken:
-	case <-timer.C:
-	case <-a.closing:
-		return true, nil
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
-	return false, nil
+		return b, nil
+	})
 }
 
 // hasNews reports whether anything concerns the user since their token; without

@@ -1,6 +1,7 @@
 package syncapi
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -99,6 +100,70 @@ func (u *user) parked(w *waiter, k *httpapi.Parked) {
 	if missed {
 		k.Resume()
 	}
+}
+
+// poll answers a request with what look finds to tell, at the latest when its time is up: then
+// look is told that it is asked for the last time. The waiter is registered before looking,
+// so that nothing is missed between. While nothing happens the request is parked. It ends early
+// when another takes its place.
+func (q *request) poll(r *http.Request, superseded <-chan struct{}, park func(*http.Request, *waiter, time.Time) (bool, error),
+	look func(last bool) ([]byte, error)) (_ any, err error) {
+	w := q.u.wait()
+	parked := false
+	defer func() {
+		if !parked {
+			q.u.release(w)
+		}
+	}()
+	until := q.until(r)
+	for mayPark := true; ; {
+		left := until.Sub(q.now)
+		if b, err := look(left <= 0); b != nil || err != nil {
+			return httpapi.Raw(b), err
+		}
+		pause := left
+		if mayPark && left > parkAfter {
+			if q.u.quietFor(q.now) > parkAfter {
+				if parked, err = park(r, w, until); parked {
+					return nil, err
+				}
+				mayPark = false
+			}
+			pause = parkAfter
+		}
+		closing, err := q.api.pause(r.Context(), w, pause, superseded)
+		if err != nil {
+			return nil, err
+		}
+		if q.now = time.Now(); closing {
+			until = q.now
+		}
+	}
+}
+
+// until is how long the request waits at most.
+func (q *request) until(r *http.Request) time.Time {
+	if resumed := httpapi.ResumedUntil(r); !resumed.IsZero() {
+		return resumed
+	}
+	return q.now.Add(q.timeout)
+}
+
+// pause waits until the request is woken, or superseded by another, but no longer than d.
+func (a *API) pause(ctx context.Context, w *waiter, d time.Duration, superseded <-chan struct{}) (closing bool, err error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-w.woken:
+	case <-timer.C:
+	case <-superseded:
+		return true, nil
+	case <-a.closing:
+		return true, nil
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return false, nil
 }
 
 // again has the waiter wait once more, for the request that a client sends who was
