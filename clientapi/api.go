@@ -177,6 +177,7 @@ func (a *API) Register(s *httpapi.Server) {
 	a.registerFinding(s)
 	a.registerAccounts(s)
 	a.registerDelayed(s)
+	a.registerThreadSubscriptions(s)
 	a.registerDehydrated(s)
 	a.registerRTC(s)
 	s.Register([]string{""}, slices.Concat(a.versionsRoutes(), a.wellKnownRoutes(), a.synapseRegisterRoutes(), a.synapseReportRoutes(), a.noticeRoutes(), a.landingRoutes()))

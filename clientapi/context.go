@@ -21,7 +21,7 @@ func (a *API) getContext(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := h.visibleEvent(r)
+	e, err := h.visibleEvent(r.Context(), httpapi.Var(r, "eventId"))
 	if err != nil {
 		return nil, err
 	}

@@ -254,9 +254,9 @@ func (h *history) find(ctx context.Context, id string) (*storage.Event, error) {
 	}
 }
 
-// visibleEvent returns the event in the path, if the reader may see it.
-func (h *history) visibleEvent(r *http.Request) (*storage.Event, error) {
-	e, err := h.find(r.Context(), httpapi.Var(r, "eventId"))
+// visibleEvent returns an event, if the reader may see it.
+func (h *history) visibleEvent(ctx context.Context, id string) (*storage.Event, error) {
+	e, err := h.find(ctx, id)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && (!e.Accepted() || !h.vis.CanSee(e)) {
 		return nil, httpapi.NotFound("There is no such event")
 	}
@@ -270,29 +270,35 @@ func (a *API) getEvent(r *http.Request, u *httpapi.Requester) (any, error) {
 	return a.oneEvent(r, u, httpapi.Var(r, "roomId"))
 }
 
-// oneEvent answers with the event in the path, of a room.
-func (a *API) oneEvent(r *http.Request, u *httpapi.Requester, roomID string) (any, error) {
+// eventIn returns the event in the path, of a room, and the room's history for the user.
+func (a *API) eventIn(r *http.Request, u *httpapi.Requester, roomID string) (*history, *storage.Event, error) {
 	noEvent := httpapi.NotFound("There is no such event")
 	v, err := a.rooms.View(r.Context(), roomID)
 	if errors.Is(err, roomserver.ErrUnknownRoom) {
-		return nil, noEvent
+		return nil, nil, noEvent
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	vis, err := a.rooms.Visibility(r.Context(), v, u.UserID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	forgotten, err := a.db.HasForgotten(r.Context(), v.Room.NID, u.UserID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if forgotten {
-		return nil, noEvent
+		return nil, nil, noEvent
 	}
 	h := &history{a: a, v: v, vis: vis, to: reader(u)}
-	e, err := h.visibleEvent(r)
+	e, err := h.visibleEvent(r.Context(), httpapi.Var(r, "eventId"))
+	return h, e, err
+}
+
+// oneEvent answers with the event in the path, of a room.
+func (a *API) oneEvent(r *http.Request, u *httpapi.Requester, roomID string) (any, error) {
+	h, e, err := a.eventIn(r, u, roomID)
 	if err != nil {
 		return nil, err
 	}

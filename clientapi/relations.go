@@ -53,7 +53,7 @@ func (a *API) getRelations(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	parent, err := h.visibleEvent(r)
+	parent, err := h.visibleEvent(r.Context(), httpapi.Var(r, "eventId"))
 	if err != nil {
 		return nil, err
 	}

@@ -21,17 +21,23 @@ type Book struct {
 	db       *storage.DB
 	log      *slog.Logger
 	custom   *audience[*Ruleset]
+	threads  *threads
 	seed     maphash.Seed
 	changing [64]sync.Mutex // by user
 }
 
 // NewBook reads the rules of those who have changed theirs, and follows the stream.
 func NewBook(ctx context.Context, db *storage.DB, log *slog.Logger) (*Book, error) {
-	b := &Book{db: db, log: log, custom: newAudience[*Ruleset](), seed: maphash.MakeSeed()}
+	b := &Book{db: db, log: log, custom: newAudience[*Ruleset](), threads: newThreads(db), seed: maphash.MakeSeed()}
 	if b.log == nil {
 		b.log = slog.Default()
 	}
+	b.threads.log = b.log
 	db.Stream.Follow(b.follow)
+	db.Stream.Follow(b.threads.follow)
+	if err := b.threads.load(ctx); err != nil {
+		return nil, err
+	}
 	all, err := db.ChangedPushRules(ctx)
 	if err != nil {
 		return nil, err
@@ -101,10 +107,13 @@ func (b *Book) Verdicts(o roomserver.Occasion) []roomserver.Verdict {
 		rules[i] = l.of
 	}
 	b.custom.mu.RUnlock()
-	if len(listeners) == 0 {
+	if len(listeners) == 0 && !b.threads.concern(o.Event.RoomNID) {
 		return nil
 	}
-	on := newSubject(o)
+	on := newSubject(o, b.threads)
+	for _, userID := range b.threads.listeners(on, listeners) {
+		listeners, rules = append(listeners, &listener[*Ruleset]{id: userID}), append(rules, DefaultRuleset(userID))
+	}
 	var verdicts []roomserver.Verdict
 	for i, l := range listeners {
 		if rules[i] == nil || l.id == o.Event.Sender || !o.IsJoined(l.id) {
@@ -127,7 +136,7 @@ func (b *Book) Evaluate(userID string, o roomserver.Occasion) Outcome {
 	if rules == nil {
 		rules = DefaultRuleset(userID)
 	}
-	return rules.Evaluate(userID, o)
+	return rules.evaluate(userID, newSubject(o, b.threads))
 }
 
 // Rules returns a user's rules, which are the caller's to change.
@@ -142,10 +151,15 @@ func (b *Book) Rules(ctx context.Context, userID string) (*Ruleset, error) {
 	return parse(userID, content)
 }
 
+// lockOf is held by who changes what a user says.
+func (b *Book) lockOf(userID string) *sync.Mutex {
+	return &b.changing[maphash.String(b.seed, userID)%uint64(len(b.changing))]
+}
+
 // Change changes a user's rules by a function, whose error is returned. When it returns
 // nil, the rules count for every event that comes after.
 func (b *Book) Change(ctx context.Context, userID string, change func(*Ruleset) error) error {
-	mu := &b.changing[maphash.String(b.seed, userID)%uint64(len(b.changing))]
+	mu := b.lockOf(userID)
 	mu.Lock()
 	defer mu.Unlock()
 	rules, err := b.Rules(ctx, userID)

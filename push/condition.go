@@ -15,6 +15,8 @@ type Condition struct {
 	Pattern *string         `json:"pattern,omitempty"`
 	Value   json.RawMessage `json:"value,omitempty"`
 	Is      string          `json:"is,omitempty"`
+	// Subscribed is of threadSubscription.
+	Subscribed *bool `json:"subscribed,omitempty"`
 	// raw is the condition as the client wrote it if it has members that aren't known
 	// here: another client may know them.
 	raw json.RawMessage
@@ -41,7 +43,7 @@ func (c *Condition) UnmarshalJSON(text []byte) error {
 	}
 	for name := range members {
 		switch name {
-		case "kind", "key", "pattern", "value", "is":
+		case "kind", "key", "pattern", "value", "is", "subscribed":
 		default:
 			c.raw = append(json.RawMessage(nil), text...)
 		}

@@ -18,13 +18,9 @@ type Outcome struct {
 	Notifies, Highlights bool
 }
 
-// Evaluate finds the first of a user's rules that matches an event.
+// evaluate finds the first of a user's rules that matches an event.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#push-rules
-func (s *Ruleset) Evaluate(userID string, o roomserver.Occasion) Outcome {
-	return s.evaluate(userID, newSubject(o))
-}
-
 func (s *Ruleset) evaluate(userID string, on *subject) Outcome {
 	on.left = maxEffort
 	for _, kind := range kinds {
@@ -118,6 +114,9 @@ func (c *Condition) holds(userID string, on *subject) bool {
 		return countIs(on.Joined, c.Is)
 	case "sender_notification_permission":
 		return c.Key != "" && on.MayNotify(c.Key)
+	case threadSubscription:
+		subscribed, says := on.subscription(userID)
+		return says && c.Subscribed != nil && *c.Subscribed == subscribed
 	}
 	return false
 }
@@ -176,12 +175,17 @@ type subject struct {
 	event, content, text gjson.Result
 	lower                *string
 	left                 effort // for the rules of the user at hand
+	// thread is the root of the thread that it is in, "" for none, and threads knows who
+	// subscribes to it.
+	thread  string
+	threads *threads
 }
 
-func newSubject(o roomserver.Occasion) *subject {
+func newSubject(o roomserver.Occasion, t *threads) *subject {
 	event := gjson.ParseBytes(o.Event.JSON)
 	content := event.Get("content")
-	return &subject{Occasion: o, event: event, content: content, text: content.Get("body"), left: maxEffort}
+	return &subject{Occasion: o, event: event, content: content, text: content.Get("body"), left: maxEffort,
+		thread: roomserver.ThreadOf(o.Event), threads: t}
 }
 
 func (on *subject) body() gjson.Result { return on.text }

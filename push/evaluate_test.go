@@ -16,7 +16,7 @@ func TestConditions(t *testing.T) {
 	on := newSubject(roomserver.Occasion{
 		Event:  &storage.Event{ID: "$e", RoomID: "!r:a.b", Type: "m.room.message", Sender: "@alice:a.b", JSON: []byte(text)},
 		Joined: 10, DisplayName: func(string) string { return "bob_1" }, MayNotify: func(kind string) bool { return kind == "room" },
-	})
+	}, nil)
 	for condition, want := range map[string]bool{
 		`{"kind":"event_match","key":"type","pattern":"M.ROOM.*"}`:                  true,
 		`{"kind":"event_match","key":"type","pattern":"room"}`:                      false,
@@ -89,6 +89,6 @@ func BenchmarkVerdicts(b *testing.B) {
 		JSON: []byte(`{"content":{"body":"a message as people write them, not too long","msgtype":"m.text"},"type":"m.room.message"}`)}
 	o := roomserver.Occasion{Event: e, Joined: 100, DisplayName: func(string) string { return "" }, MayNotify: func(string) bool { return false }}
 	for b.Loop() {
-		rules.evaluate("@bob:a.b", newSubject(o))
+		rules.evaluate("@bob:a.b", newSubject(o, nil))
 	}
 }

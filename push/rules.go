@@ -38,11 +38,12 @@ type Tweak struct {
 
 // Ruleset holds the rules of each kind in the order in which they are tried.
 type Ruleset struct {
-	Override  []Rule `json:"override"`
-	Content   []Rule `json:"content"`
-	Room      []Rule `json:"room"`
-	Sender    []Rule `json:"sender"`
-	Underride []Rule `json:"underride"`
+	Override    []Rule `json:"override"`
+	Content     []Rule `json:"content"`
+	Postcontent []Rule `json:"postcontent"`
+	Room        []Rule `json:"room"`
+	Sender      []Rule `json:"sender"`
+	Underride   []Rule `json:"underride"`
 }
 
 func eventMatch(key, pattern string) Condition {
@@ -74,7 +75,7 @@ func predefined(id string, conditions []Condition, actions ...any) Rule {
 func DefaultRuleset(userID string) *Ruleset {
 	return &Ruleset{
 		Override: defaultOverride(userID),
-		Content:  []Rule{}, Room: []Rule{}, Sender: []Rule{},
+		Content:  []Rule{}, Postcontent: defaultPostcontent(), Room: []Rule{}, Sender: []Rule{},
 		Underride: defaultUnderride(),
 	}
 }
@@ -100,6 +101,22 @@ func defaultOverride(userID string) []Rule {
 		predefined(pollRule+"poll_response", isPoll("response")),
 		predefined(".m.rule.suppress_edits", []Condition{
 			{Kind: "event_property_is", Key: `content.m\.relates_to.rel_type`, Value: quoted("m.replace")}}),
+	}
+}
+
+// threadSubscription is the kind of the condition that an event is in a thread that its reader
+// has subscribed to, or in another.
+//
+// https://github.com/matrix-org/matrix-spec-proposals/pull/4306
+const threadSubscription = "io.element.msc4306.thread_subscription"
+
+func defaultPostcontent() []Rule {
+	is := func(subscribed bool) []Condition {
+		return []Condition{{Kind: threadSubscription, Subscribed: &subscribed}}
+	}
+	return []Rule{
+		predefined(".io.element.msc4306.rule.unsubscribed_thread", is(false)),
+		predefined(".io.element.msc4306.rule.subscribed_thread", is(true), "notify", sound("default")),
 	}
 }
 

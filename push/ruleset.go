@@ -28,6 +28,8 @@ func (s *Ruleset) list(kind string) *[]Rule {
 		return &s.Override
 	case "content":
 		return &s.Content
+	case "postcontent":
+		return &s.Postcontent
 	case "room":
 		return &s.Room
 	case "sender":
@@ -38,7 +40,7 @@ func (s *Ruleset) list(kind string) *[]Rule {
 	return nil
 }
 
-var kinds = []string{"override", "content", "room", "sender", "underride"}
+var kinds = []string{"override", "content", "postcontent", "room", "sender", "underride"}
 
 // isDefault reports whether an id is that of a rule that the server has for everyone.
 func isDefault(id string) bool { return strings.HasPrefix(id, ".") }
@@ -137,6 +139,8 @@ func (s *Ruleset) added() int {
 // check checks a rule that a user adds and removes what has no meaning for its kind.
 func (r *Rule) check(kind string) error {
 	switch {
+	case kind == "postcontent":
+		return httpapi.InvalidParam("Only the server has rules of this kind")
 	case isDefault(r.ID):
 		return httpapi.InvalidParam("An id that begins with a dot is the server's")
 	case r.ID == "" || len(r.ID) > maxID:

@@ -102,7 +102,7 @@ func (w *world) restart() {
 
 func id(name string) string { return "@" + name + ":test.local" }
 
-// do sends a request below /_matrix/client/v3 as a user, who is registered by their first.
+// do sends a request below /_matrix/client/v3, unless the path says otherwise, as a user, who is registered by their first.
 func (w *world) do(method, path, name string, body any) (int, gjson.Result) {
 	w.t.Helper()
 	if name != "" && w.tokens[name] == "" {
@@ -116,7 +116,10 @@ func (w *world) do(method, path, name string, body any) (int, gjson.Result) {
 			w.t.Fatal(err)
 		}
 	}
-	req, err := http.NewRequest(method, w.http.URL+"/_matrix/client/v3"+path, bytes.NewReader(payload))
+	if !strings.HasPrefix(path, "/_matrix/") {
+		path = "/_matrix/client/v3" + path
+	}
+	req, err := http.NewRequest(method, w.http.URL+path, bytes.NewReader(payload))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -31,6 +31,8 @@ type Change struct {
 	// one of that name was written before, they aren't again.
 	ToDeviceTxn *[16]byte
 	DeviceLists []DeviceListChange
+	// ThreadSubscriptions are what users say of threads.
+	ThreadSubscriptions []ThreadSubscription
 	// Forgets tells followers of rooms that users have forgotten.
 	Forgets []Forget
 }
@@ -109,7 +111,7 @@ func (c *Change) rows() int {
 
 // userRows is how many positions what users did draws, apart from rooms.
 func (c *Change) userRows() int {
-	return len(c.Receipts) + len(c.AccountData) + len(c.Presence) + len(c.ToDevice) + len(c.RemoteToDevice) + len(c.DeviceLists)
+	return len(c.Receipts) + len(c.AccountData) + len(c.Presence) + len(c.ToDevice) + len(c.RemoteToDevice) + len(c.DeviceLists) + len(c.ThreadSubscriptions)
 }
 
 // Batch is a run of changes that was committed together. Changes that failed

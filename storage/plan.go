@@ -133,6 +133,10 @@ func (p *plan) setBase(base Position) {
 			next++
 			c.DeviceLists[i].Position = next
 		}
+		for i := range c.ThreadSubscriptions {
+			next++
+			c.ThreadSubscriptions[i].Position = next
+		}
 	}
 	for _, r := range p.rooms {
 		r.setPositions()

@@ -27,6 +27,12 @@ func (h *hub) follow(b *storage.Batch) {
 				h.concerns(u, d.Position)
 			}
 		}
+		for _, s := range c.ThreadSubscriptions {
+			if u := h.users[s.UserID]; u != nil {
+				u.threads = s.Position
+				h.concerns(u, s.Position)
+			}
+		}
 		for _, p := range c.Presence {
 			h.followPresence(p)
 		}

@@ -156,6 +156,9 @@ type user struct {
 	loaded      bool
 	// outlines are of the rooms that the user isn't in, as far as they were read.
 	outlines map[int64]*outline
+	// threads is the position of the newest change of what they say of threads, as far as
+	// that is known.
+	threads storage.Position
 	// accountData is the position of the newest account data.
 	accountData storage.Position
 	// roomData is what is known of the account data of rooms, by the room's id; direct

@@ -24,8 +24,8 @@ func (a *API) user(ctx context.Context, id string) (*user, error) {
 	if u = h.users[id]; u == nil {
 		// From here on the stream is followed; what came before is read below.
 		u = &user{id: id, memberships: map[int64]storage.Membership{}, unread: map[int64]*unreadCount{},
-			toDevice: map[string]storage.Position{}, followedFrom: h.position, invitesAt: map[string]storage.Position{},
-			outlines: map[int64]*outline{}, roomData: map[string]roomData{}}
+			toDevice: map[string]storage.Position{}, followedFrom: h.position, threads: h.position,
+			invitesAt: map[string]storage.Position{}, outlines: map[int64]*outline{}, roomData: map[string]roomData{}}
 		u.deviceNews.Store(h.position)
 		u.news.Store(h.position)
 		u.lastSync.Store(time.Now().UnixMilli())

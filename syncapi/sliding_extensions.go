@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 
+	"hearth/internal/token"
 	"hearth/push"
 	"hearth/storage"
 )
@@ -19,10 +20,11 @@ type extended struct {
 	roomData map[string][]storage.AccountData
 	receipts map[string][]storage.Receipt
 	typing   map[string][]string
+	threads  *push.Subscriptions // nil for nothing
 }
 
 func (x *extended) empty() bool {
-	return len(x.messages)+len(x.global)+len(x.roomData)+len(x.receipts)+len(x.typing) == 0 && x.devices.empty()
+	return len(x.messages)+len(x.global)+len(x.roomData)+len(x.receipts)+len(x.typing) == 0 && x.threads == nil && x.devices.empty()
 }
 
 // maxSlidingMessages bounds the messages to the device in one answer.
@@ -37,6 +39,7 @@ func (q *slide) extend(ctx context.Context, v *overview) (*extended, error) {
 	}{
 		{wants.ToDevice.Enabled, q.extendToDevice}, {wants.E2EE.Enabled, q.extendE2EE}, {wants.AccountData.Enabled, q.extendAccountData},
 		{wants.Receipts.Enabled, q.extendReceipts}, {wants.Typing.Enabled, q.extendTyping},
+		{wants.Threads.Enabled, q.extendThreads},
 	} {
 		if part.wanted {
 			if err := part.load(ctx, v, x); err != nil {
@@ -158,6 +161,44 @@ func (q *slide) extendAccountData(ctx context.Context, v *overview, x *extended)
 	}
 	if !rules {
 		x.global = append(x.global, storage.AccountData{Type: "m.push_rules", Content: push.DefaultRules(q.u.id)})
+	}
+	return nil
+}
+
+// threadsExtension is the name of the one for subscriptions to threads.
+const threadsExtension = "io.element.msc4308.thread_subscriptions"
+
+// maxSlidingThreads bounds the subscriptions to threads in one answer.
+const maxSlidingThreads = 100
+
+// extendThreads reads which subscriptions to threads have changed: the last ones, if they are
+// many. Who begins is told of those that there are.
+//
+// https://github.com/matrix-org/matrix-spec-proposals/pull/4308
+func (q *slide) extendThreads(ctx context.Context, v *overview, x *extended) error {
+	q.api.hub.mu.RLock()
+	changed := q.initial || q.u.threads > q.pos.position
+	q.api.hub.mu.RUnlock()
+	if !changed {
+		return nil
+	}
+	limit := maxSlidingThreads
+	if l := q.params.extensions.Threads.Limit; l != nil {
+		limit = max(1, min(*l, maxSlidingThreads))
+	}
+	list, err := q.api.db.ThreadSubscriptions(ctx, q.u.id, q.pos.position, v.position+1, limit+1)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	more := len(list) > limit
+	list = list[:min(limit, len(list))]
+	last := list[len(list)-1].Position
+	if q.initial {
+		list = slices.DeleteFunc(list, func(s storage.ThreadSubscription) bool { return !s.Subscribed })
+	}
+	x.threads = push.DescribeSubscriptions(list)
+	if more {
+		x.threads.PrevBatch = token.Gap{After: storage.Place{Position: last}}.String()
 	}
 	return nil
 }

@@ -75,7 +75,8 @@ type extension struct {
 	// Lists and Rooms, if not nil, narrow down of which rooms the extension tells.
 	Lists []string `json:"lists"`
 	Rooms []string `json:"rooms"`
-	// Limit and Since are for messages to the device.
+	// Limit and Since are for messages to the device; Limit is for subscriptions to threads
+	// as well.
 	Limit *int    `json:"limit"`
 	Since *string `json:"since"`
 }
@@ -86,6 +87,7 @@ type slidingExtensions struct {
 	AccountData extension `json:"account_data"`
 	Receipts    extension `json:"receipts"`
 	Typing      extension `json:"typing"`
+	Threads     extension `json:"io.element.msc4308.thread_subscriptions"`
 }
 
 // since is up to where messages to the device were received.
@@ -143,7 +145,7 @@ func (b *slidingBody) params(w *wire, userID string) (*slidingParams, error) {
 // sum stands for what the client wants to be told of rooms and what belongs to them.
 func (b *slidingBody) sum() [sha256.Size]byte {
 	x := b.Extensions
-	x.ToDevice.Since, x.ToDevice.Limit = nil, nil
+	x.ToDevice.Since, x.ToDevice.Limit, x.Threads.Limit = nil, nil, nil
 	text, _ := json.Marshal([]any{b.Lists, b.Subscriptions, x}) // maps are written in order
 	return sha256.Sum256(text)
 }

@@ -1,6 +1,7 @@
 package syncapi
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -180,6 +181,10 @@ func (q *slide) appendExtensions(b []byte, x *extended) []byte {
 			b = appendReceipts(append(appendJSON(comma(b), id), ':'), x.receipts[id])
 		}
 		b = append(b, `}}`...)
+	}
+	if x.threads != nil {
+		text, _ := json.Marshal(x.threads) // consists of texts and numbers
+		b = append(append(appendJSON(comma(b), threadsExtension), ':'), text...)
 	}
 	if q.params.extensions.Typing.Enabled {
 		b = append(comma(b), `"typing":{"rooms":{`...)
