@@ -92,6 +92,9 @@ func (a *API) scheduleParam(r *http.Request, u *httpapi.Requester, e storage.Del
 	if e.Delay, err = a.delayOf(r); err != nil {
 		return nil, err
 	}
+	if e.StickyMS, err = stickyParam(r); err != nil {
+		return nil, err
+	}
 	e.UserID, e.RoomID, e.Type = u.UserID, httpapi.Var(r, "roomId"), httpapi.Var(r, "eventType")
 	id, err := a.o.Delayed.Schedule(r.Context(), e)
 	return delayID{id}, err
@@ -111,6 +114,10 @@ func (a *API) putDelayedEvent(r *http.Request, u *httpapi.Requester) (any, error
 	if err := httpapi.DecodeJSON(r, &body); err != nil {
 		return nil, err
 	}
+	sticky, err := stickyParam(r)
+	if err != nil {
+		return nil, err
+	}
 	longest := a.o.Delayed.MaxDelay().Milliseconds()
 	switch {
 	case body.Delay == nil || body.Content == nil:
@@ -122,7 +129,7 @@ func (a *API) putDelayedEvent(r *http.Request, u *httpapi.Requester) (any, error
 	}
 	id, err := a.o.Delayed.Schedule(r.Context(), storage.DelayedEvent{
 		Request: request, UserID: u.UserID, RoomID: httpapi.Var(r, "roomId"), Type: httpapi.Var(r, "eventType"),
-		StateKey: body.StateKey, Content: body.Content, Delay: time.Duration(*body.Delay) * time.Millisecond,
+		StateKey: body.StateKey, Content: body.Content, StickyMS: sticky, Delay: time.Duration(*body.Delay) * time.Millisecond,
 	})
 	return delayID{id}, err
 }

@@ -152,6 +152,48 @@ func TestDelayedEventsOutliveTheProcess(t *testing.T) {
 	}
 }
 
+// TestStickyEvents sends events that are sticky, at once and later.
+func TestStickyEvents(t *testing.T) {
+	w := newWorld(t, nil)
+	alice := w.register("alice")
+	for _, version := range []string{"5", "12"} {
+		room := w.ok("POST", "/createRoom", alice, object{"room_version": version})["room_id"].(string)
+		const sticky = "org.matrix.msc4354.sticky_duration_ms="
+		show := func(id any) object { return w.ok("GET", "/rooms/"+room+"/event/"+fmt.Sprint(id), alice, nil) }
+		check := func(what string, id any, ms float64) {
+			e := show(id)
+			if ttl, _ := e["unsigned"].(object)["msc4354_sticky_duration_ttl_ms"].(float64); ttl <= 0 || ttl > ms ||
+				fmt.Sprint(e["msc4354_sticky"]) != fmt.Sprint(object{"duration_ms": ms}) {
+				t.Errorf("%s: %v", what, e)
+			}
+		}
+		send := "/rooms/" + room + "/send/call/"
+		check("sent", w.ok("PUT", send+"1?"+sticky+"600000", alice, object{"a": 1})["event_id"], 600000)
+		state := "/rooms/" + room + "/state/call/alice?" + sticky + "3600000"
+		first := w.ok("PUT", state, alice, object{"a": 1})["event_id"]
+		second := w.ok("PUT", state, alice, object{"a": 1})["event_id"]
+		if check("state", second, 3600000); first == second {
+			t.Error("the same state again lasts no longer")
+		}
+		id := w.ok("PUT", send+"2?org.matrix.msc4140.delay=1&"+sticky+"500000", alice, object{"a": 1})["delay_id"].(string)
+		get := func() any { return w.ok("GET", delayedPrefix+"/delayed_events/"+id, alice, nil)["event_id"] }
+		eventually(t, "what is due is sent", func() bool { return get() != nil })
+		check("later", get(), 500000)
+		w.ok("PUT", "/rooms/"+room+"/redact/"+fmt.Sprint(second)+"/3", alice, object{})
+		if e := show(second); e["msc4354_sticky"] != nil || e["unsigned"].(object)["msc4354_sticky_duration_ttl_ms"] != nil {
+			t.Errorf("redacted: %v", e)
+		}
+		if e := show(w.ok("PUT", send+"4?"+sticky+"0", alice, object{})["event_id"]); e["msc4354_sticky"] == nil {
+			t.Errorf("for no time: %v", e)
+		}
+		for _, wrong := range []string{"", "-1", "1.5", "x", "3600001"} {
+			w.refused(400, "M_INVALID_PARAM", "PUT", send+"5?"+sticky+wrong, alice, object{})
+			w.refused(400, "M_INVALID_PARAM", "PUT", send+"6?org.matrix.msc4140.delay=1&"+sticky+wrong, alice, object{})
+			w.refused(400, "M_INVALID_PARAM", "PUT", "/rooms/"+room+"/state/call?"+sticky+wrong, alice, object{})
+		}
+	}
+}
+
 // TestTransports: clients learn where calls go.
 func TestTransports(t *testing.T) {
 	w := newWorld(t, func(o *Options) {

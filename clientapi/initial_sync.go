@@ -153,7 +153,7 @@ func (a *API) getInitialSync(r *http.Request, u *httpapi.Requester) (any, error)
 	}
 	return &httpapi.Reply{Header: http.Header{"Content-Type": {"application/json"}}, Status: http.StatusOK, Write: func(w http.ResponseWriter) error {
 		out := json.NewEncoder(w)
-		begin := []byte(`{"end":"` + token.Sync{Position: at, ToDevice: at}.String() + `","rooms":[`)
+		begin := []byte(`{"end":"` + token.SyncAt(at, 0).String() + `","rooms":[`)
 		for _, m := range memberships {
 			if m.Forgotten || m.Membership == "knock" || !archived && m.Membership != "join" && m.Membership != "invite" {
 				continue

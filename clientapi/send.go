@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/tidwall/gjson"
 
@@ -17,6 +19,22 @@ func (a *API) sendRoutes() []httpapi.Route {
 		{Method: "PUT", Path: "/rooms/{roomId}/send/{eventType}/{txnId}", Rate: httpapi.RateMessage, Handle: a.putSend},
 		{Method: "PUT", Path: "/rooms/{roomId}/redact/{eventId}/{txnId}", Rate: httpapi.RateMessage, Handle: a.putRedact},
 	}
+}
+
+// stickyParam reads for how many milliseconds the event that is sent is to be sticky; nil for
+// one that isn't.
+//
+// https://github.com/matrix-org/matrix-spec-proposals/pull/4354
+func stickyParam(r *http.Request) (*int64, error) {
+	const name = "org.matrix.msc4354.sticky_duration_ms"
+	if !strings.Contains(r.URL.RawQuery, name) || !r.URL.Query().Has(name) {
+		return nil, nil
+	}
+	ms, err := strconv.ParseInt(r.URL.Query().Get(name), 10, 64)
+	if err != nil {
+		return nil, httpapi.InvalidParam("%s must be a number of milliseconds", name)
+	}
+	return &ms, nil
 }
 
 // eventID is the answer of everything that sends one event.
@@ -40,8 +58,12 @@ func (a *API) putSend(r *http.Request, u *httpapi.Requester) (any, error) {
 			return nil, err
 		}
 	}
+	sticky, err := stickyParam(r)
+	if err != nil {
+		return nil, err
+	}
 	id, err := a.rooms.Send(r.Context(), roomserver.EventRequest{
-		RoomID: httpapi.Var(r, "roomId"), Sender: u.UserID, Type: httpapi.Var(r, "eventType"), Content: content,
+		RoomID: httpapi.Var(r, "roomId"), Sender: u.UserID, Type: httpapi.Var(r, "eventType"), Content: content, StickyMS: sticky,
 		DeviceID: u.DeviceID, TxnID: httpapi.Var(r, "txnId"), Endpoint: "send",
 	})
 	return eventID{id}, err

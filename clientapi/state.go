@@ -100,8 +100,12 @@ func (a *API) putState(r *http.Request, u *httpapi.Requester) (any, error) {
 	if isDelayed(r) {
 		return a.scheduleParam(r, u, storage.DelayedEvent{StateKey: &stateKey, Content: content})
 	}
+	sticky, err := stickyParam(r)
+	if err != nil {
+		return nil, err
+	}
 	id, err := a.rooms.Send(r.Context(), roomserver.EventRequest{
-		RoomID: roomID, Sender: u.UserID, Type: eventType, StateKey: &stateKey, Content: content,
+		RoomID: roomID, Sender: u.UserID, Type: eventType, StateKey: &stateKey, Content: content, StickyMS: sticky,
 	})
 	return eventID{id}, err
 }

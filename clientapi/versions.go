@@ -28,6 +28,7 @@ var (
 		"org.matrix.msc4155":            true, // lists of whose invitations are taken
 		"org.matrix.msc4222":            true, // state_after in /sync
 		"org.matrix.msc4306":            true, // subscriptions to threads
+		"org.matrix.msc4354":            true, // sticky events
 		"org.matrix.simplified_msc3575": true, // sliding sync
 		"org.matrix.msc3391":            true, // deleting account data
 	}

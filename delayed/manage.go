@@ -32,7 +32,7 @@ func (s *Scheduler) Schedule(ctx context.Context, e storage.DelayedEvent) (strin
 	if len(e.Content) > maxContent {
 		return "", httpapi.TooLarge("The content is longer than %d bytes", maxContent)
 	}
-	check := roomserver.EventRequest{Type: e.Type, StateKey: e.StateKey, Content: e.Content}
+	check := roomserver.EventRequest{Type: e.Type, StateKey: e.StateKey, Content: e.Content, StickyMS: e.StickyMS}
 	if err := check.Check(); err != nil {
 		return "", err
 	}

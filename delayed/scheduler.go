@@ -216,7 +216,7 @@ func (s *Scheduler) send(ctx context.Context, e *storage.DelayedEvent) error {
 		return httpapi.Forbidden("The sender's account is locked or deactivated")
 	}
 	eventID, err := s.o.Rooms.Send(ctx, roomserver.EventRequest{
-		RoomID: e.RoomID, Sender: e.UserID, Type: e.Type, StateKey: e.StateKey, Content: e.Content,
+		RoomID: e.RoomID, Sender: e.UserID, Type: e.Type, StateKey: e.StateKey, Content: e.Content, StickyMS: e.StickyMS,
 		DeviceID: roomserver.DelayedDevice, TxnID: e.ID, Endpoint: "delayed",
 	})
 	if err != nil {

@@ -1,11 +1,17 @@
 package federationapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tidwall/gjson"
 
 	"hearth/federationapi/client"
 	"hearth/roomserver"
@@ -136,5 +142,43 @@ func TestDeviceLists(t *testing.T) {
 	claim := map[string]map[string]string{bob: {"LAPTOP": "signed_curve25519"}, "@x:127.0.0.1:1": {"Y": "signed_curve25519"}}
 	if claimed, failures := one.api.ClaimKeys(ctx, claim, 5*time.Second); len(claimed) != 1 || claimed[bob]["LAPTOP"] == nil || len(failures) != 1 {
 		t.Errorf("%v %v", claimed, failures)
+	}
+}
+
+// TestIntroduced tells the servers in a room of who comes into it, if they share no other with
+// them, that there are devices.
+func TestIntroduced(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	one, two := all[0], all[1]
+	var told atomic.Int32
+	front := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, e := range gjson.GetBytes(body, "edus").Array() {
+			if e.Get("edu_type").Str == "m.device_list_update" && e.Get("content.device_id").Str == "PHONE" && e.Get("content.keys").Exists() {
+				told.Add(1)
+			}
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		next.ServeHTTP(w, r)
+	}
+	one.front.Store(&front)
+	bob := "@bob:" + two.name
+	two.device(bob, "PHONE")
+	two.keys(bob, "PHONE")
+	if err := two.api.StartSending(background(t)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(two.api.StopSending)
+	two.join(one.room("12"), bob, one)
+	eventually(t, "that one is told of bob's device", func() bool { return told.Load() == 1 })
+	other := one.room("11")
+	two.join(other, bob, one)
+	two.say(other, bob, "I know you")
+	eventually(t, "that bob is heard", func() bool { return len(one.heard(other)) == 1 })
+	if n := told.Load(); n != 1 {
+		t.Errorf("one was told %d times", n)
 	}
 }

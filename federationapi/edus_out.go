@@ -27,15 +27,18 @@ type edu struct {
 func (s *sender) edus(ctx context.Context, t *transaction) ([]json.RawMessage, error) {
 	var list []edu
 	var devices []storage.Position
+	var handed []*storage.DeviceListChange
 	for _, o := range t.taken {
 		switch {
+		case o.device != nil && o.handover != nil:
+			handed = append(handed, o.device)
 		case o.toDevice != nil:
 			list = append(list, edu{"m.direct_to_device", json.RawMessage(o.toDevice.Content)})
 		case o.device != nil:
 			devices = append(devices, o.at)
 		}
 	}
-	changed, err := s.deviceEDUs(ctx, devices)
+	changed, err := s.deviceEDUs(ctx, devices, handed)
 	if err != nil {
 		return nil, err
 	}
@@ -118,15 +121,15 @@ func presenceEDUs(taken []*outgoing) []edu {
 	return []edu{{"m.presence", map[string]any{"push": push}}}
 }
 
-// deviceEDUs tells of changed devices and cross-signing keys. What has changed again
-// since is told later.
+// deviceEDUs tells of changed devices and cross-signing keys, and of some that haven't
+// changed. What has changed again since is told later.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#device-management
-func (s *sender) deviceEDUs(ctx context.Context, at []storage.Position) (list []edu, err error) {
-	if len(at) == 0 {
+func (s *sender) deviceEDUs(ctx context.Context, at []storage.Position, handed []*storage.DeviceListChange) (list []edu, err error) {
+	if len(at)+len(handed) == 0 {
 		return nil, nil
 	}
-	changes, err := s.a.db.DeviceChangesAt(ctx, at)
+	changes, err := s.deviceChanges(ctx, at, handed)
 	if err != nil {
 		return nil, err
 	}
@@ -162,6 +165,30 @@ func (s *sender) deviceEDUs(ctx context.Context, at []storage.Position) (list []
 		list = append(list, edu{"m.device_list_update", update})
 	}
 	return list, nil
+}
+
+// deviceChanges are those at some positions, and the last ones of some devices: of one that has
+// no keys, when it is handed over.
+func (s *sender) deviceChanges(ctx context.Context, at []storage.Position, handed []*storage.DeviceListChange) ([]storage.DeviceChange, error) {
+	changes, err := s.a.db.DeviceChangesAt(ctx, at)
+	if err != nil || len(handed) == 0 {
+		return changes, err
+	}
+	var users []string
+	for _, d := range handed {
+		users = append(users, d.UserID)
+	}
+	known, err := s.a.db.DeviceChangesOf(ctx, users, 0)
+	for _, d := range handed {
+		last := storage.DeviceChange{Position: d.Position, UserID: d.UserID, DeviceID: d.DeviceID}
+		for _, c := range known {
+			if c.UserID == d.UserID && c.DeviceID == d.DeviceID {
+				last = c
+			}
+		}
+		changes = append(changes, last)
+	}
+	return changes, err
 }
 
 // signingKeyEDUs are two: some servers know only the name from before it was specified.

@@ -14,7 +14,7 @@ import (
 )
 
 // outgoing is something in the stream that other servers are to be sent. One of event,
-// receipt, presence, device and toDevice is set.
+// receipt, presence, device and toDevice is set, or arrival, which has something sent.
 type outgoing struct {
 	at       storage.Position
 	event    *storage.Event
@@ -23,6 +23,10 @@ type outgoing struct {
 	presence *storage.Presence
 	device   *storage.DeviceListChange
 	toDevice *storage.RemoteToDevice
+	// handover, if not nil, is why a single server is sent the event or device.
+	handover *storage.Handover
+	// arrival is that a user has come into a room, or is there as somebody else.
+	arrival *storage.Event
 	// servers are those whom it concerns, and also another one. The map is shared.
 	servers map[string]int
 	also    string
@@ -42,6 +46,9 @@ func (s *sender) outgoingOf(b *storage.Batch) (list []*outgoing) {
 				if e.Accepted() && e.Position != 0 && e.Sub == 0 && e.Flags&storage.Relayed == 0 && (userid.Domain(e.Sender) == own || e.Flags&storage.PassedOn != 0) {
 					list = append(list, &outgoing{at: e.Position, event: e, view: &roomserver.View{Room: c.Room.Room, State: c.Room.StateAfter}})
 				}
+				if isArrival(e) {
+					list = append(list, &outgoing{at: e.Position, arrival: e})
+				}
 			}
 		}
 		for i, x := range c.Receipts {
@@ -56,6 +63,9 @@ func (s *sender) outgoingOf(b *storage.Batch) (list []*outgoing) {
 		}
 		for i, m := range c.RemoteToDevice {
 			list = append(list, &outgoing{at: m.Position, toDevice: &c.RemoteToDevice[i]})
+		}
+		for i, h := range c.Handovers {
+			list = append(list, outgoingHandover(h.Position, &c.Handovers[i]))
 		}
 		for i, l := range c.DeviceLists {
 			if l.Announce {
@@ -77,6 +87,8 @@ func (s *sender) resolve(ctx context.Context, list []*outgoing) error {
 	for _, o := range list {
 		var err error
 		switch {
+		case o.handover != nil:
+			err = s.resolveHandover(ctx, o)
 		case o.event != nil:
 			err = s.resolveEvent(ctx, o)
 		case o.receipt != nil:
@@ -102,7 +114,7 @@ func (s *sender) resolve(ctx context.Context, list []*outgoing) error {
 	for _, o := range list {
 		if o.presence != nil {
 			o.servers = sharing[o.presence.UserID]
-		} else if o.device != nil {
+		} else if o.device != nil && o.handover == nil {
 			o.servers = sharing[o.device.UserID]
 		}
 	}

@@ -219,6 +219,9 @@ func (s *sender) dispatchSome() error {
 	if err != nil {
 		return err
 	}
+	if err := s.welcome(s.ctx, list); err != nil {
+		return err
+	}
 	first := map[string]storage.Position{} // before what concerns each server first
 	loud := map[string]bool{}
 	for _, o := range list {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"time"
 
 	"hearth/storage"
 )
@@ -31,6 +32,8 @@ type tail struct {
 
 func (o *outgoing) size() int {
 	switch {
+	case o.handover != nil:
+		return 200 // what it is isn't read yet
 	case o.event != nil:
 		return len(o.event.JSON) + 200
 	case o.toDevice != nil:
@@ -88,7 +91,7 @@ func (s *sender) read(ctx context.Context, server string, after, upTo storage.Po
 	if err == nil && server != "" && len(events) >= min(maxRead, s.catchUp) {
 		var much bool
 		if much, err = db.MoreEventsBySendersOf(ctx, own, after, upTo, s.catchUp); err == nil && much {
-			events, err = db.LatestOfRooms(ctx, own, server, after, upTo, maxRead)
+			events, err = db.LatestOfRooms(ctx, own, server, after, upTo, maxRead, time.Now())
 		}
 	}
 	if err != nil {
@@ -112,6 +115,11 @@ func (s *sender) read(ctx context.Context, server string, after, upTo storage.Po
 		return nil, 0, err
 	}
 	add(len(messages), func(i int) *outgoing { return &outgoing{at: messages[i].Position, toDevice: &messages[i]} })
+	handovers, err := db.ListHandovers(ctx, server, after, upTo, maxRead)
+	if err != nil {
+		return nil, 0, err
+	}
+	add(len(handovers), func(i int) *outgoing { return outgoingHandover(handovers[i].Position, &handovers[i]) })
 	devices, err := db.DeviceChanges(ctx, after, upTo, maxRead)
 	if err != nil {
 		return nil, 0, err

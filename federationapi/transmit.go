@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"hearth/federationapi/client"
@@ -71,10 +72,13 @@ func (s *sender) sent(d *destination, t *transaction, c storage.FederationCursor
 			return err
 		}
 	}
-	for _, o := range t.taken {
-		if o.toDevice != nil {
-			return s.a.db.DeleteRemoteToDevice(s.ctx, d.name, c.Position)
+	if slices.ContainsFunc(t.taken, func(o *outgoing) bool { return o.toDevice != nil }) {
+		if err := s.a.db.DeleteRemoteToDevice(s.ctx, d.name, c.Position); err != nil {
+			return err
 		}
+	}
+	if slices.ContainsFunc(t.taken, func(o *outgoing) bool { return o.handover != nil }) {
+		return s.a.db.DeleteHandovers(s.ctx, d.name, c.Position)
 	}
 	return nil
 }

@@ -48,6 +48,8 @@ type newEvent struct {
 	TxnKey   [16]byte
 	TxnID    string
 	DeviceID string
+	// StickyMS, if not nil, is for how many milliseconds the event is sticky.
+	StickyMS *int64
 }
 
 // add builds, authorises and signs an event on top of the change so far.
@@ -81,6 +83,9 @@ func (b *builder) add(n newEvent) (*storage.Event, error) {
 		return nil, err
 	}
 	pdu, err := b.s.buildPDU(b.rm.version, proto, n.TS)
+	if err == nil && n.StickyMS != nil {
+		pdu, err = b.s.stick(b.rm.version, pdu, *n.StickyMS)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -52,7 +52,13 @@ func (s *Server) tryChange(ctx context.Context, roomID string, build func(b *bui
 		}
 		return err
 	}
-	return s.await(rm, ticket)
+	if err := s.await(rm, ticket); err != nil {
+		return err
+	}
+	if err := s.reconsiderSticky(context.WithoutCancel(ctx), ticket.Change().Room); err != nil {
+		s.log.Warn("judging sticky events anew failed", "room", roomID, "err", err)
+	}
+	return nil
 }
 
 // append builds on the newest state and queues the result, all under the room's
@@ -68,7 +74,7 @@ func (rm *room) append(ctx context.Context, s *Server, slot storage.Slot, build 
 	if err := build(b); err != nil {
 		return nil, err
 	}
-	if len(b.change.Events) == 0 && !b.change.Completed {
+	if len(b.change.Events)+len(b.change.Stuck) == 0 && !b.change.Completed {
 		return nil, nil
 	}
 	if err := b.askFirst(); err != nil {

@@ -90,9 +90,11 @@ func clean(msg string) string {
 	return strings.TrimPrefix(strings.TrimPrefix(msg, "gomatrixserverlib: "), "eventauth: ")
 }
 
-// fromPDU makes the stored form of an event that was built here.
+// fromPDU makes the stored form of an event that was built here or has just come.
 func fromPDU(pdu gomatrixserverlib.PDU) *storage.Event {
 	return &storage.Event{
+		StickyUntil: stickyUntil(pdu.JSON(), int64(pdu.OriginServerTS())),
+
 		RoomID:   pdu.RoomID().String(),
 		ID:       pdu.EventID(),
 		Type:     pdu.Type(),

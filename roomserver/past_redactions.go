@@ -23,7 +23,7 @@ func redactsOf(v gomatrixserverlib.IRoomVersion, e *storage.Event) string {
 // redactedForm is what is left of an event after a redaction.
 func redactedForm(v gomatrixserverlib.IRoomVersion, target *storage.Event, by string) (*storage.Event, error) {
 	redacted := *target
-	redacted.RedactedBy, redacted.Notifies = by, false
+	redacted.RedactedBy, redacted.Notifies, redacted.StickyUntil = by, false, 0
 	var err error
 	if redacted.JSON, err = v.RedactEventJSON(target.JSON); err == nil {
 		redacted.JSON, err = gomatrixserverlib.CanonicalJSON(redacted.JSON)

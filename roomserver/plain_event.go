@@ -54,6 +54,7 @@ type plainEvent struct {
 	content           []byte // canonical
 	auth, prev        []string
 	depth, ts         int64
+	sticky            *int64 // for how many milliseconds, nil for no sticky event
 }
 
 // appendHead appends everything before content's end: with an empty object for
@@ -78,6 +79,15 @@ func (p *plainEvent) appendMiddle(b []byte) []byte {
 	return canonicaljson.AppendString(b, p.sender)
 }
 
+// appendSticky appends what a redaction takes away beside the content.
+func (p *plainEvent) appendSticky(b []byte) []byte {
+	if p.sticky == nil {
+		return b
+	}
+	b = append(b, `,"`+stickyField+`":{"duration_ms":`...)
+	return append(strconv.AppendInt(b, *p.sticky, 10), '}')
+}
+
 func (p *plainEvent) appendType(b []byte) []byte {
 	b = append(b, `,"type":`...)
 	return append(canonicaljson.AppendString(b, p.typ), '}')
@@ -95,7 +105,7 @@ func appendHashes(b []byte, sum [sha256.Size]byte) []byte {
 func (p *plainEvent) sign(serverName, keyID string, key ed25519.PrivateKey) (json []byte, id string) {
 	size := len(p.content) + 800
 	// The content hash covers the event without hashes and signatures.
-	b := p.appendType(p.appendMiddle(p.appendHead(make([]byte, 0, size), p.content)))
+	b := p.appendType(p.appendMiddle(p.appendSticky(p.appendHead(make([]byte, 0, size), p.content))))
 	hash := sha256.Sum256(b)
 	// The signature and the event's id cover its redacted form with the hash.
 	b = appendHashes(p.appendHead(b[:0], []byte("{}")), hash)
@@ -104,7 +114,7 @@ func (p *plainEvent) sign(serverName, keyID string, key ed25519.PrivateKey) (jso
 	reference := sha256.Sum256(b)
 
 	b = appendHashes(p.appendHead(make([]byte, 0, size), p.content), hash)
-	b = p.appendMiddle(b)
+	b = p.appendMiddle(p.appendSticky(b))
 	b = append(b, `,"signatures":{`...)
 	b = canonicaljson.AppendString(b, serverName)
 	b = append(b, ':', '{')
@@ -137,11 +147,14 @@ func (b *builder) addPlain(n newEvent) (*storage.Event, error) {
 	}
 	p := plainEvent{
 		room: b.head.row.ID, sender: n.Sender, typ: n.Type, content: n.Content, auth: b.plainAuthEvents(n.Sender),
-		prev: b.newest(), depth: nextDepth(b.rm.version, b.head.row.Depth), ts: n.TS.UnixMilli(),
+		prev: b.newest(), depth: nextDepth(b.rm.version, b.head.row.Depth), ts: n.TS.UnixMilli(), sticky: n.StickyMS,
 	}
 	e := &storage.Event{
 		RoomID: p.room, Type: p.typ, Sender: p.sender, OriginTS: p.ts, Depth: p.depth,
 		TxnKey: n.TxnKey, TxnID: n.TxnID, TxnDevice: n.DeviceID,
+	}
+	if n.StickyMS != nil {
+		e.StickyUntil = endOfSticky(p.ts, *n.StickyMS)
 	}
 	e.JSON, e.ID = p.sign(b.s.o.ServerName, b.s.o.KeyID, b.s.o.PrivateKey)
 	if len(e.JSON) > maxEventBytes {

@@ -140,7 +140,8 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 		b.change.SuccessorNID = how.successor
 	}
 	if stored := known[e.ID]; stored != nil {
-		if stored.Flags&(storage.Outlier|storage.Rejected|storage.SoftFailed) == 0 {
+		if stored.Accepted() {
+			b.stick(stored)
 			return nil, nil
 		}
 		if stored.Flags&storage.Outlier == 0 {
@@ -160,7 +161,9 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 	}
 	refused, err := b.judge(pdu, known, at)
 	if err == nil && refused == nil {
-		refused, err = b.unwanted(pdu, how)
+		if refused, err = b.unwanted(pdu, how); refused != nil {
+			e.StickyUntil = 0 // it isn't judged again
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -191,7 +194,7 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 
 // takeUp has an event be the one that is stored without a place in the timeline.
 func (b *builder) takeUp(e, stored *storage.Event) {
-	e.NID, e.JSON, e.RedactedBy = stored.NID, stored.JSON, stored.RedactedBy
+	e.NID, e.JSON, e.RedactedBy, e.StickyUntil = stored.NID, stored.JSON, stored.RedactedBy, stored.StickyUntil
 	b.change.Placed = map[int64]bool{e.NID: true}
 }
 
@@ -230,6 +233,8 @@ type stateAt struct {
 	newest bool
 	// partial: it lacks members.
 	partial bool
+	// snapshot is the one of the state, 0 if it isn't known.
+	snapshot int64
 }
 
 // stateBefore is the state before the event: that after the events it comes after,
@@ -240,7 +245,7 @@ func (b *builder) stateBefore(pdu gomatrixserverlib.PDU, known map[string]*stora
 		return stateAt{}, httpapi.BadJSON("The event comes after no other")
 	}
 	if len(told) == 0 && sameSet(prev, b.head.row.ForwardExtremities) {
-		return stateAt{b.head.state, true, b.head.row.IsPartial()}, nil
+		return stateAt{state: b.head.state, newest: true, partial: b.head.row.IsPartial()}, nil
 	}
 	sets, err := b.toldStates(told)
 	if err != nil {
@@ -260,7 +265,7 @@ func (b *builder) stateBefore(pdu gomatrixserverlib.PDU, known map[string]*stora
 		partial = partial || b.head.row.IsPartial() && e.Flags&storage.Presumed != 0
 	}
 	state, err := b.resolve(sets)
-	return stateAt{state, false, partial}, err
+	return stateAt{state: state, partial: partial}, err
 }
 
 func sameSet(a, b []string) bool {
@@ -393,6 +398,9 @@ func (b *builder) appendRefused(e *storage.Event, at stateAt, flags storage.Even
 func (b *builder) snapshotOf(at stateAt) (int64, error) {
 	if at.newest || at.state == b.head.state {
 		return b.head.row.SnapshotNID, nil
+	}
+	if at.snapshot != 0 {
+		return at.snapshot, nil
 	}
 	return b.wholeSnapshot(nidsOf(at.state))
 }

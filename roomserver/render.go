@@ -91,6 +91,9 @@ func Render(e *storage.Event, related *Related) Rendered {
 	if redacts != "" {
 		b = appendMember(b, "redacts", redacts)
 	}
+	if e.StickyUntil != 0 {
+		b = append(append(b, `,"`+stickyField+`":`...), gjson.GetBytes(e.JSON, stickyField).Raw...)
+	}
 	b = appendMember(b, "sender", e.Sender)
 	if e.StateKey != nil {
 		b = appendMember(b, "state_key", *e.StateKey)
@@ -156,6 +159,10 @@ func (r Rendered) Append(b []byte, e *storage.Event, reader Reader) []byte {
 		case DelayedDevice:
 			b = appendMember(b, "org.matrix.msc4140.delay_id", e.TxnID)
 		}
+	}
+	if e.StickyUntil > reader.Now {
+		b = append(b, `,"msc4354_sticky_duration_ttl_ms":`...)
+		b = strconv.AppendInt(b, e.StickyUntil-reader.Now, 10)
 	}
 	b = append(b, r.Unsigned...)
 	b = reader.Bundles.append(b, e, reader)

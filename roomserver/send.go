@@ -33,6 +33,8 @@ type EventRequest struct {
 	DeviceID, TxnID, Endpoint string
 	// OriginTS, if not 0, is the event's time in milliseconds since 1970.
 	OriginTS int64
+	// StickyMS, if not nil, makes it a sticky event for as many milliseconds.
+	StickyMS *int64
 }
 
 // DelayedDevice stands in EventRequest for the device of events that were scheduled
@@ -128,6 +130,9 @@ func (r *EventRequest) Check() error {
 	if r.Type == "" {
 		return httpapi.InvalidParam("An event needs a type")
 	}
+	if r.StickyMS != nil && (*r.StickyMS < 0 || *r.StickyMS > maxStickyMS) {
+		return httpapi.InvalidParam("An event is sticky for between 0 and %d milliseconds", maxStickyMS)
+	}
 	if r.Type == "m.room.member" && r.StateKey != nil {
 		return checkMembership(gjson.GetBytes(r.Content, "membership").Str)
 	}
@@ -151,7 +156,7 @@ func (r *EventRequest) txnKey() (key [16]byte) {
 // unchanged returns the id of the current state event if the request says just
 // the same, so that clients that set state again and again add nothing.
 func (b *builder) unchanged(r EventRequest) string {
-	if r.StateKey == nil {
+	if r.StateKey == nil || r.StickyMS != nil {
 		return ""
 	}
 	pdu, err := b.statePDU(storage.StateTuple{Type: r.Type, StateKey: *r.StateKey})
@@ -167,7 +172,7 @@ func (b *builder) unchanged(r EventRequest) string {
 
 // send adds the event the request asks for.
 func (b *builder) send(r EventRequest, key [16]byte, redaction *redactionTarget) (*storage.Event, error) {
-	n := newEvent{Sender: r.Sender, Type: r.Type, StateKey: r.StateKey, Content: r.Content}
+	n := newEvent{Sender: r.Sender, Type: r.Type, StateKey: r.StateKey, Content: r.Content, StickyMS: r.StickyMS}
 	if r.TxnID != "" {
 		n.TxnKey, n.TxnID, n.DeviceID = key, r.TxnID, r.DeviceID
 	}

@@ -31,6 +31,7 @@ type Change struct {
 	// one of that name was written before, they aren't again.
 	ToDeviceTxn *[16]byte
 	DeviceLists []DeviceListChange
+	Handovers   []Handover
 	// ThreadSubscriptions are what users say of threads.
 	ThreadSubscriptions []ThreadSubscription
 	// Forgets tells followers of rooms that users have forgotten.
@@ -82,6 +83,9 @@ type RoomChange struct {
 	Completed bool
 	Position  Position
 	offset    int64
+	// Stuck are sticky events of the room's past, of which clients are told as of a position of
+	// its own, their StickyAt.
+	Stuck []*Event
 	// JudgedAnew are events stored before, whose state, flags and what they replace change.
 	JudgedAnew []*Event
 	// Summary, if not nil, replaces the room's directory entry.
@@ -104,14 +108,14 @@ type RoomSummary struct {
 func (c *Change) rows() int {
 	n := c.userRows()
 	if c.Room != nil {
-		n += len(c.Room.Events) + 1 // for what is completed
+		n += len(c.Room.Events) + len(c.Room.Stuck) + 1 // for what is completed
 	}
 	return n
 }
 
 // userRows is how many positions what users did draws, apart from rooms.
 func (c *Change) userRows() int {
-	return len(c.Receipts) + len(c.AccountData) + len(c.Presence) + len(c.ToDevice) + len(c.RemoteToDevice) + len(c.DeviceLists) + len(c.ThreadSubscriptions)
+	return len(c.Receipts) + len(c.AccountData) + len(c.Presence) + len(c.ToDevice) + len(c.RemoteToDevice) + len(c.DeviceLists) + len(c.Handovers) + len(c.ThreadSubscriptions)
 }
 
 // Batch is a run of changes that was committed together. Changes that failed

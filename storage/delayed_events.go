@@ -19,6 +19,8 @@ type DelayedEvent struct {
 	// StateKey makes it a state event.
 	StateKey *string
 	Content  json.RawMessage
+	// StickyMS, if not nil, is for how many milliseconds it will be sticky.
+	StickyMS *int64
 	Delay    time.Duration
 	// ScheduledAt is when it was scheduled or restarted, and DueAt when it is tried
 	// next.
@@ -31,13 +33,13 @@ type DelayedEvent struct {
 	Error   json.RawMessage
 }
 
-const delayedColumns = ` delay_id, user_id, room_id, type, state_key, content, delay_ms, scheduled_at, due_at, finalised_at, event_id, error `
+const delayedColumns = ` delay_id, user_id, room_id, type, state_key, content, sticky_ms, delay_ms, scheduled_at, due_at, finalised_at, event_id, error `
 
 func scanDelayed(r *sql.Rows) (e DelayedEvent, err error) {
 	var stateKey sql.NullString
 	var finalised sql.NullTime
 	var ms int64
-	err = r.Scan(&e.ID, &e.UserID, &e.RoomID, &e.Type, &stateKey, (*[]byte)(&e.Content), &ms, &e.ScheduledAt, &e.DueAt,
+	err = r.Scan(&e.ID, &e.UserID, &e.RoomID, &e.Type, &stateKey, (*[]byte)(&e.Content), &e.StickyMS, &ms, &e.ScheduledAt, &e.DueAt,
 		&finalised, &e.EventID, (*[]byte)(&e.Error))
 	if stateKey.Valid {
 		e.StateKey = &stateKey.String
@@ -56,10 +58,10 @@ func (db *DB) AddDelayedEvent(ctx context.Context, e *DelayedEvent, most, past i
 		return false, fmt.Errorf("forgetting delayed events: %w", err)
 	}
 	n, err := db.exec(ctx, `
-		INSERT INTO delayed_events (delay_id, request, user_id, room_id, type, state_key, content, delay_ms, scheduled_at, due_at)
-		SELECT $1::text, nullif($2::bytea, ''), $3::text, $4::text, $5::text, $6::text, $7::text, $8::bigint, $9::timestamptz, $10::timestamptz
+		INSERT INTO delayed_events (delay_id, request, user_id, room_id, type, state_key, content, delay_ms, scheduled_at, due_at, sticky_ms)
+		SELECT $1::text, nullif($2::bytea, ''), $3::text, $4::text, $5::text, $6::text, $7::text, $8::bigint, $9::timestamptz, $10::timestamptz, $12::bigint
 		WHERE (SELECT count(*) FROM delayed_events WHERE user_id = $3 AND finalised_at IS NULL) < $11`,
-		e.ID, e.Request, e.UserID, e.RoomID, e.Type, e.StateKey, string(e.Content), e.Delay.Milliseconds(), e.ScheduledAt, e.DueAt, most)
+		e.ID, e.Request, e.UserID, e.RoomID, e.Type, e.StateKey, string(e.Content), e.Delay.Milliseconds(), e.ScheduledAt, e.DueAt, most, e.StickyMS)
 	if err != nil {
 		return false, fmt.Errorf("scheduling an event: %w", err)
 	}

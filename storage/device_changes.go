@@ -86,6 +86,18 @@ func (db *DB) DeviceChangesOf(ctx context.Context, users []string, after Positio
 	return list, nil
 }
 
+// NewestDevice returns the user's device that changed last, or without any keys the one that
+// was made last; "" for none.
+func (db *DB) NewestDevice(ctx context.Context, userID string) (deviceID string, err error) {
+	err = db.scanRow(ctx, `SELECT coalesce(
+		(SELECT device_id FROM device_changes WHERE user_id = $1 AND device_id <> '' AND NOT deleted ORDER BY position DESC LIMIT 1),
+		(SELECT device_id FROM devices WHERE user_id = $1 ORDER BY created_at DESC, device_id LIMIT 1), '')`, []any{userID}, &deviceID)
+	if err != nil {
+		return "", fmt.Errorf("looking for a user's newest device: %w", err)
+	}
+	return deviceID, nil
+}
+
 // ForgetDeletedDevices removes the changes of devices that are gone, of which every
 // server has been told.
 func (db *DB) ForgetDeletedDevices(ctx context.Context, upTo Position) error {

@@ -14,7 +14,7 @@ import (
 // eventColumns are read by scanEvent; rooms must be joined as r.
 const eventColumns = ` e.nid, e.room_nid, r.room_id, coalesce(e.position, 0), e.sub, e.event_id, e.type, e.state_key, e.sender,
 	e.origin_ts, e.depth, coalesce(e.snapshot_nid, 0), coalesce(e.replaces_nid, 0), e.flags, e.notifies,
-	coalesce(e.redacted_by, ''), e.txn_key, coalesce(e.txn_device, ''), coalesce(e.txn_id, ''), e.json `
+	coalesce(e.redacted_by, ''), coalesce(e.sticky_until, 0), coalesce(e.sticky_at, 0), e.txn_key, coalesce(e.txn_device, ''), coalesce(e.txn_id, ''), e.json `
 
 func scanEvent(r *sql.Rows) (*Event, error) { return scanEventAnd(r) }
 
@@ -24,7 +24,7 @@ func scanEventAnd(r *sql.Rows, more ...any) (*Event, error) {
 	var key uuid.NullUUID
 	err := r.Scan(append([]any{&e.NID, &e.RoomNID, &e.RoomID, &e.Position, &e.Sub, &e.ID, &e.Type, &e.StateKey, &e.Sender,
 		&e.OriginTS, &e.Depth, &e.SnapshotNID, &e.ReplacesNID, &e.Flags, &e.Notifies,
-		&e.RedactedBy, &key, &e.TxnDevice, &e.TxnID, &e.JSON}, more...)...)
+		&e.RedactedBy, &e.StickyUntil, &e.StickyAt, &key, &e.TxnDevice, &e.TxnID, &e.JSON}, more...)...)
 	e.TxnKey = key.UUID
 	return &e, err
 }

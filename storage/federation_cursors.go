@@ -67,7 +67,8 @@ func (db *DB) MoveFederationCursors(ctx context.Context, servers []string, to Po
 // DeleteFederationCursor forgets a server, and what waits for its devices.
 func (db *DB) DeleteFederationCursor(ctx context.Context, server string) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
-		for _, query := range []string{`DELETE FROM federation_cursors WHERE server = $1`, `DELETE FROM federation_to_device WHERE server = $1`} {
+		for _, query := range []string{`DELETE FROM federation_cursors WHERE server = $1`, `DELETE FROM federation_to_device WHERE server = $1`,
+			`DELETE FROM federation_handovers WHERE server = $1`} {
 			if _, err := tx.ExecContext(ctx, query, server); err != nil {
 				return fmt.Errorf("forgetting how far %s was sent events: %w", server, err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"github.com/lib/pq"
 )
@@ -83,8 +84,9 @@ func (db *DB) CountRemoteToDevice(ctx context.Context, server string, limit int)
 // LatestOfRooms returns what the servers in each room must be sent of what one server's
 // users did after a position and up to another, when it is too much to send all: of each
 // room the last event, and the last membership of a user of the other server's, from which
-// that server finds the others. Up to limit events, in the stream's order.
-func (db *DB) LatestOfRooms(ctx context.Context, from, to string, after, upTo Position, limit int) ([]*Event, error) {
+// that server finds the others, and those that are sticky. Up to limit events, in the
+// stream's order.
+func (db *DB) LatestOfRooms(ctx context.Context, from, to string, after, upTo Position, limit int, now time.Time) ([]*Event, error) {
 	rows, err := db.query(ctx, `SELECT`+eventColumns+`
 		FROM rooms r CROSS JOIN LATERAL (
 			(SELECT * FROM events WHERE room_nid = r.nid AND position > $3 AND position <= $4 AND position IS NOT NULL
@@ -94,8 +96,11 @@ func (db *DB) LatestOfRooms(ctx context.Context, from, to string, after, upTo Po
 			(SELECT * FROM events WHERE room_nid = r.nid AND type = 'm.room.member' AND state_key IS NOT NULL
 				AND position > $3 AND position <= $4 AND flags & 23 = 0 AND sub = 0
 				AND right(state_key, length($2) + 1) = ':' || $2 AND right(sender, length($1) + 1) = ':' || $1
-				ORDER BY position DESC LIMIT 1)) AS e
-		WHERE r.latest_position > $3 ORDER BY e.position LIMIT $5`, from, to, after, upTo, limit)
+				ORDER BY position DESC LIMIT 1)
+			UNION
+			(SELECT * FROM events WHERE room_nid = r.nid AND sticky_until > $6 AND position > $3 AND position <= $4
+				AND flags & 23 = 0 AND sub = 0 AND right(sender, length($1) + 1) = ':' || $1)) AS e
+		WHERE r.latest_position > $3 ORDER BY e.position LIMIT $5`, from, to, after, upTo, limit, now.UnixMilli())
 	events, err := collect(rows, err, scanEvent)
 	if err != nil {
 		return nil, fmt.Errorf("reading the last events of rooms: %w", err)

@@ -62,7 +62,7 @@ func nullZero(n int64) sql.NullInt64 { return sql.NullInt64{Int64: n, Valid: n !
 
 // insertOldEvents inserts the events that aren't stored yet.
 func insertOldEvents(ctx context.Context, tx *sql.Tx, o *OldEvents) error {
-	var nid, position, snapshot, replaces, depth, ts, sub, flags intArray
+	var nid, position, snapshot, replaces, depth, ts, sub, flags, sticky intArray
 	var id, typ, stateKey, sender, redactedBy, json textArray
 	for _, e := range o.Events {
 		if o.Known[e.NID] {
@@ -86,13 +86,14 @@ func insertOldEvents(ctx context.Context, tx *sql.Tx, o *OldEvents) error {
 		sender.add(e.Sender)
 		redactedBy.addOrNull(e.RedactedBy)
 		json.add(string(e.JSON))
+		sticky.addOrNull(e.StickyUntil)
 	}
 	if _, err := tx.ExecContext(ctx, `
 		INSERT INTO events (room_nid, nid, position, snapshot_nid, replaces_nid, depth, origin_ts, sub, flags,
-			event_id, type, state_key, sender, redacted_by, json)
+			event_id, type, state_key, sender, redacted_by, json, sticky_until)
 		SELECT $1, * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::int[], $9::smallint[],
-			$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[])`, o.Gap.RoomNID,
-		&nid, &position, &snapshot, &replaces, &depth, &ts, &sub, &flags, &id, &typ, &stateKey, &sender, &redactedBy, &json); err != nil {
+			$10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::bigint[])`, o.Gap.RoomNID,
+		&nid, &position, &snapshot, &replaces, &depth, &ts, &sub, &flags, &id, &typ, &stateKey, &sender, &redactedBy, &json, &sticky); err != nil {
 		return fmt.Errorf("storing old events: %w", err)
 	}
 	return nil
@@ -144,7 +145,7 @@ func relateOldEvents(ctx context.Context, tx *sql.Tx, o *OldEvents) error {
 
 func redactByOldEvents(ctx context.Context, tx *sql.Tx, o *OldEvents) error {
 	for _, r := range o.Redacted {
-		if _, err := tx.ExecContext(ctx, `UPDATE events SET redacted_by = $2, json = $3, notifies = false WHERE nid = $1 AND redacted_by IS NULL`,
+		if _, err := tx.ExecContext(ctx, `UPDATE events SET redacted_by = $2, json = $3, notifies = false, sticky_until = NULL WHERE nid = $1 AND redacted_by IS NULL`,
 			r.NID, r.RedactedBy, string(r.JSON)); err != nil {
 			return fmt.Errorf("redacting by an old event: %w", err)
 		}

@@ -9,9 +9,16 @@ type plan struct {
 	events    []*Event
 	placed    []*Event        // stored already, as outliers
 	offsets   map[int64]int64 // event NID → offset; 0 for outliers
+	stuck     []stuckPlan
 	positions int64
 	base      Position
 	hasState  bool // anything beyond events and room rows
+}
+
+// stuckPlan is a sticky event of the past and the offset of its StickyAt.
+type stuckPlan struct {
+	event  *Event
+	offset int64
 }
 
 // roomPlan is what happens to one room's row over the whole batch.
@@ -65,11 +72,15 @@ func (p *plan) addRoom(t *Ticket) {
 		p.offsets[e.NID] = p.positions
 		r.lastPos = p.positions
 	}
+	for _, e := range c.Stuck {
+		p.positions++
+		p.stuck = append(p.stuck, stuckPlan{e, p.positions})
+	}
 	if c.Completed {
 		p.positions++
 		c.offset, r.lastPos = p.positions, p.positions
 	}
-	p.hasState = p.hasState || r.create || c.PartialChanged || len(c.Snapshots)+len(c.State)+len(c.Memberships)+
+	p.hasState = p.hasState || r.create || c.PartialChanged || len(c.Stuck)+len(c.Snapshots)+len(c.State)+len(c.Memberships)+
 		len(c.Redactions)+len(c.PendingRedactions)+len(c.Placed)+len(c.Gaps)+len(c.Highlights)+len(c.Exceptions)+len(c.Aliases)+len(c.InviteStates) > 0 || c.Summary != nil || c.Publish || c.SuccessorNID != 0
 }
 
@@ -107,6 +118,10 @@ func (p *plan) setBase(base Position) {
 			next = max(next, c.Position)
 		}
 	}
+	for _, s := range p.stuck {
+		s.event.StickyAt = base + s.offset
+		next = max(next, s.event.StickyAt)
+	}
 	for _, t := range p.tickets {
 		c := t.change
 		for i := range c.Receipts {
@@ -132,6 +147,10 @@ func (p *plan) setBase(base Position) {
 		for i := range c.DeviceLists {
 			next++
 			c.DeviceLists[i].Position = next
+		}
+		for i := range c.Handovers {
+			next++
+			c.Handovers[i].Position = next
 		}
 		for i := range c.ThreadSubscriptions {
 			next++

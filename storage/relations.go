@@ -76,7 +76,7 @@ func (r *relationRows) args() []any {
 // already is not written again.
 const writeRelationsSQL = `, rel AS MATERIALIZED (
     SELECT u.*, head.base + u.place AS position
-    FROM head, unnest($26::bigint[], $27::bigint[], $28::bigint[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[])
+    FROM head, unnest($27::bigint[], $28::bigint[], $29::bigint[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[])
         AS u (nid, room_nid, place, parent_id, rel_type, event_type, sender, key)
     WHERE u.room_nid IN (SELECT nid FROM moved)
 ), related AS (

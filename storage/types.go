@@ -67,6 +67,11 @@ type Event struct {
 	// Notifies is whether the default push rules count it as unread.
 	Notifies   bool
 	RedactedBy string
+	// StickyUntil is until when the event is sticky, in milliseconds since 1970; 0 for never.
+	StickyUntil int64
+	// StickyAt is as of when clients are told of a sticky event that lies in the room's past;
+	// 0 for others, and until then.
+	StickyAt Position
 	// TxnKey makes a repeated request find its event; TxnDevice and TxnID are shown
 	// to the device that sent it. All are empty for events not sent with one.
 	TxnKey    [16]byte

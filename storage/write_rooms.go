@@ -20,9 +20,9 @@ WITH head AS (
 ), e AS MATERIALIZED (
     SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[],
         $8::bigint[], $9::uuid[], $10::smallint[], $11::boolean[], $12::text[], $13::text[], $14::text[],
-        $15::text[], $16::text[], $17::text[], $18::text[])
+        $15::text[], $16::text[], $17::text[], $18::text[], $26::bigint[])
     AS e (nid, room_nid, place, snapshot_nid, replaces_nid, depth, origin_ts, txn_key, flags, notifies,
-        event_id, type, state_key, sender, txn_device, txn_id, json)
+        event_id, type, state_key, sender, txn_device, txn_id, json, sticky_until)
 ), repeated AS MATERIALIZED (
     SELECT e.room_nid FROM e JOIN events x ON x.txn_key = e.txn_key
 ), moved AS (
@@ -35,9 +35,9 @@ WITH head AS (
     RETURNING r.nid
 ), written AS (
     INSERT INTO events (nid, room_nid, position, snapshot_nid, replaces_nid, depth, origin_ts, txn_key, flags,
-        notifies, event_id, type, state_key, sender, txn_device, txn_id, json)
+        notifies, event_id, type, state_key, sender, txn_device, txn_id, json, sticky_until)
     SELECT e.nid, e.room_nid, head.base + e.place, e.snapshot_nid, e.replaces_nid, e.depth, e.origin_ts, e.txn_key,
-        e.flags, e.notifies, e.event_id, e.type, e.state_key, e.sender, e.txn_device, e.txn_id, e.json
+        e.flags, e.notifies, e.event_id, e.type, e.state_key, e.sender, e.txn_device, e.txn_id, e.json, e.sticky_until
     FROM head, e JOIN moved ON moved.nid = e.room_nid
 )`
 
@@ -47,7 +47,7 @@ SELECT base, (SELECT coalesce(array_agg(nid), '{}') FROM moved) FROM head`
 // writeRooms writes room rows and events, and fails the tickets of rooms that
 // have moved on.
 func (w *batchWriter) writeRooms(ctx context.Context, p *plan) error {
-	var nid, room, place, snapshot, replaces, depth, ts, flags intArray
+	var nid, room, place, snapshot, replaces, depth, ts, flags, sticky intArray
 	var key, notifies, id, typ, stateKey, sender, device, txn, json textArray
 	for _, e := range p.events {
 		nid.add(e.NID)
@@ -75,6 +75,7 @@ func (w *batchWriter) writeRooms(ctx context.Context, p *plan) error {
 		device.addOrNull(e.TxnDevice)
 		txn.addOrNull(e.TxnID)
 		json.add(string(e.JSON))
+		sticky.addOrNull(e.StickyUntil)
 	}
 	var rNID, rExpected, rVersion, rLast, rDepth, rSnapshot intArray
 	var rExtremities textArray
@@ -92,7 +93,7 @@ func (w *batchWriter) writeRooms(ctx context.Context, p *plan) error {
 	query, args := writeRoomsSQL+writeRoomsEnd, []any{p.positions,
 		&nid, &room, &place, &snapshot, &replaces, &depth, &ts, &key, &flags, &notifies,
 		&id, &typ, &stateKey, &sender, &device, &txn, &json,
-		&rNID, &rExpected, &rVersion, &rLast, &rDepth, &rExtremities, &rSnapshot}
+		&rNID, &rExpected, &rVersion, &rLast, &rDepth, &rExtremities, &rSnapshot, &sticky}
 	if relations := p.relations(); !relations.empty() {
 		query, args = writeRoomsSQL+writeRelationsSQL+writeRoomsEnd, append(args, relations.args()...)
 	}

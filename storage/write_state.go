@@ -17,7 +17,7 @@ func (w *batchWriter) writeState(ctx context.Context, p *plan) error {
 		}
 	}
 	for _, write := range []func(context.Context, []*RoomChange) error{
-		w.placeOutliers, w.writeJudgedAnew, w.writePartial, w.writeSnapshots, w.writeCurrentState, w.removeCurrentState, w.writeMemberships,
+		w.placeOutliers, w.writeStuck, w.writeJudgedAnew, w.writePartial, w.writeSnapshots, w.writeCurrentState, w.removeCurrentState, w.writeMemberships,
 		w.writeInviteStates, w.writeRedactions, w.writePendingRedactions, w.writeGaps, w.writeHighlights, w.writeExceptions, w.writeSummaries, w.writeDirectory,
 	} {
 		if err := write(ctx, changes); err != nil {
@@ -48,7 +48,7 @@ func (w *batchWriter) placeOutliers(ctx context.Context, changes []*RoomChange) 
 		return nil
 	}
 	return w.exec(ctx, "placing outliers", `
-		UPDATE events e SET position = p.position, snapshot_nid = p.snapshot_nid, replaces_nid = p.replaces_nid,
+		UPDATE events e SET position = p.position, sub = 0, snapshot_nid = p.snapshot_nid, replaces_nid = p.replaces_nid,
 			flags = p.flags, notifies = p.notifies
 		FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::smallint[], $6::boolean[])
 			AS p (nid, position, snapshot_nid, replaces_nid, flags, notifies)
@@ -200,7 +200,7 @@ func (w *batchWriter) writeRedactions(ctx context.Context, changes []*RoomChange
 	}
 	return w.exec(ctx, "redacting events", `
 		WITH redacted AS (
-			UPDATE events e SET redacted_by = r.by, json = r.json, notifies = false
+			UPDATE events e SET redacted_by = r.by, json = r.json, notifies = false, sticky_until = NULL
 			FROM unnest($1::text[], $2::text[], $3::text[]) AS r (event_id, by, json)
 			WHERE e.event_id = r.event_id AND e.redacted_by IS NULL RETURNING e.nid
 		) DELETE FROM event_relations USING redacted WHERE event_relations.nid = redacted.nid`, &id, &by, &json)

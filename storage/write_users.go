@@ -28,6 +28,9 @@ func (w *batchWriter) writeUserData(ctx context.Context, p *plan) error {
 	if err := w.writePresence(ctx, presence); err != nil {
 		return err
 	}
+	if err := w.writeHandovers(ctx, p); err != nil {
+		return err
+	}
 	if err := w.writeThreadSubscriptions(ctx, p); err != nil {
 		return err
 	}

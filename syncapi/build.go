@@ -17,6 +17,8 @@ type part struct {
 	*roomShot
 	timeline *timeline
 	state    []int64
+	// sticky are those sticky events that the timeline doesn't show.
+	sticky []*storage.Event
 }
 
 // build writes the answer, and reports whether there was nothing to tell.
@@ -76,7 +78,7 @@ func (q *request) quiet() *moment {
 	if q.initial || q.fullState || q.hasNews() {
 		return nil
 	}
-	now := token.Sync{Position: h.position, Typing: h.typingSerial.Load(), ToDevice: h.position}
+	now := token.SyncAt(h.position, h.typingSerial.Load())
 	if now.Position-q.since.Position < keepToken && q.since.Typing <= now.Typing {
 		now = q.since
 	}
@@ -120,7 +122,7 @@ func (q *request) parts(ctx context.Context, m *moment) ([]*part, error) {
 		}
 		parts = append(parts, p)
 	}
-	return parts, nil
+	return parts, q.loadSticky(ctx, m, parts)
 }
 
 // loadVisibilities finds out what the user may see, and which rooms are new to

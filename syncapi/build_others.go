@@ -194,7 +194,7 @@ func (q *request) stateOfLeft(ctx context.Context, s *roomShot, t *timeline) ([]
 	if s.newly || q.fullState {
 		s.view = &roomserver.View{Room: s.view.Room, State: state, Summary: s.view.Summary}
 	}
-	left := &moment{token: token.Sync{Position: s.membership.Position}}
+	left := &moment{token: token.SyncAt(s.membership.Position, 0)}
 	return q.stateOf(ctx, left, s, t)
 }
 

@@ -47,6 +47,7 @@ func (q *request) appendJoined(ctx context.Context, b []byte, parts []*part) ([]
 	var shown []*storage.Event
 	for _, p := range parts {
 		byRoom[p.room.nid] = p.state
+		shown = append(shown, p.sticky...)
 		for _, e := range p.timeline.entries {
 			if e.rendered.Load() == nil {
 				shown = append(shown, e.event)
@@ -107,7 +108,7 @@ func (q *request) bundle(ctx context.Context, parts []*part) error {
 // worthShowing reports whether there is anything new in the room.
 func (q *request) worthShowing(p *part) bool {
 	return p.newly || q.fullState || p.gotMembers() || len(p.timeline.entries) > 0 || p.timeline.limited || len(p.state) > 0 ||
-		q.showsTyping(p.roomShot) || len(p.data) > 0 || len(q.visibleReceipts(p.roomShot)) > 0
+		q.showsTyping(p.roomShot) || len(p.data) > 0 || len(p.sticky) > 0 || len(q.visibleReceipts(p.roomShot)) > 0
 }
 
 func (q *request) appendRoom(b []byte, p *part, state map[int64]*storage.Event, stateRelated, related *roomserver.Related) []byte {
@@ -123,7 +124,8 @@ func (q *request) appendRoom(b []byte, p *part, state map[int64]*storage.Event, 
 	b = append(p.timeline.prev.Append(append(b, `,"prev_batch":"`...)), `"},"`...)
 	b = append(append(b, q.stateName...), `":{"events":[`...)
 	b = q.appendStateEvents(b, p.state, state, stateRelated)
-	b = q.appendUnread(append(b, `]}`...), p.unread)
+	b = q.appendSticky(append(b, `]}`...), p, related)
+	b = q.appendUnread(b, p.unread)
 	b = q.appendSummary(b, p, state)
 	b = q.appendEphemeral(b, p.roomShot)
 	return append(q.appendRoomData(b, p.roomShot), '}')

@@ -55,6 +55,10 @@ type roomShot struct {
 	// limit is how many events of the timeline the client wants.
 	limit int
 	vis   *roomserver.Visibility
+	// mayStick is whether there may be sticky events that the client doesn't know.
+	mayStick bool
+	// pastSticky is the position of the newest of them that lies in the room's past.
+	pastSticky storage.Position
 	// changes are the state events since the token that memory doesn't have, nil until
 	// they are read.
 	changes []*storage.Event
@@ -79,7 +83,7 @@ func (q *request) shoot(m *moment) (missing []*room) {
 	h := q.api.hub
 	h.mu.RLock()
 	defer h.mu.RUnlock()
-	m.token = token.Sync{Position: h.position, Typing: h.typingSerial.Load(), ToDevice: h.position}
+	m.token = token.SyncAt(h.position, h.typingSerial.Load())
 	q.ignored = q.u.ignored
 	since := q.since.Position
 	for nid, membership := range q.u.memberships {
@@ -118,13 +122,17 @@ func (q *request) shootRoom(r *room, membership storage.Membership) *roomShot {
 	typingNews := r.typingSerial > q.since.Typing && (!q.initial || len(r.typing) > 0)
 	receipts := r.receipts[sort.Search(len(r.receipts), func(i int) bool { return r.receipts[i].Position > since }):]
 	if !q.initial && !q.fullState && r.latest <= since && membership.Position <= since && !typingNews &&
-		len(receipts) == 0 && r.receiptsFrom <= since {
+		len(receipts) == 0 && r.receiptsFrom <= since && !q.api.hub.mayStick(r, q.since.Sticky, q.now) {
 		return nil
 	}
 	s := &roomShot{room: r, membership: membership, view: r.view, tail: r.tail, tailFrom: r.tailFrom, latest: r.latest,
 		receipts: receipts, receiptsFrom: r.receiptsFrom, typingNews: typingNews}
 	s.since, s.limit = since, q.limit()
 	s.newly = q.initial || membership.Position > since || q.isNew(s)
+	s.mayStick = s.newly && q.api.hub.mayStick(r, 0, q.now) || q.api.hub.mayStick(r, q.since.Sticky, q.now)
+	if s.mayStick {
+		s.pastSticky = q.api.hub.sticky[r.nid].Past
+	}
 	if s.typingNews {
 		s.typing = r.typers()
 	}

@@ -163,7 +163,7 @@ func (s *eventStream) write(ctx context.Context, start storage.Position, events 
 	if err != nil {
 		return nil, err
 	}
-	gap := func(p storage.Position) string { return token.Sync{Position: p, ToDevice: p}.String() }
+	gap := func(p storage.Position) string { return token.SyncAt(p, 0).String() }
 	b := append([]byte(`{"start":"`), gap(start)...)
 	b = append(append(b, `","end":"`...), gap(s.from)...)
 	b = append(b, `","chunk":[`...)

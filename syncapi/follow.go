@@ -60,6 +60,7 @@ func (h *hub) followRoom(c *storage.RoomChange) {
 		h.followMembership(m)
 	}
 	h.wakePeekers(c.Room.NID)
+	h.followSticky(c)
 	r := h.rooms[c.Room.NID]
 	if r == nil {
 		return

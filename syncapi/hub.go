@@ -30,7 +30,12 @@ type hub struct {
 	byID     map[string]*room
 	users    map[string]*user
 	presence map[string]storage.Presence
-	peekers  peekers
+	// sticky is what there is of sticky events in rooms, once it was read, and stickyNewest
+	// the position of the newest of all.
+	sticky       map[int64]storage.StickyNote
+	stickyNewest storage.Position
+	stickyKnown  bool
+	peekers      peekers
 	// heard is when the servers of others last said anything of their presence.
 	heard map[string]time.Time
 	// presenceLog lists who changed, in the stream's order, bounded.
@@ -202,7 +207,7 @@ func newHub(o Options) *hub {
 	position := o.DB.Stream.Position()
 	h := &hub{
 		o: o, position: position, deviceLogFrom: position, devicesUpTo: position, devicesToFind: make(chan struct{}, 1), rooms: map[int64]*room{}, byID: map[string]*room{},
-		users: map[string]*user{}, presence: map[string]storage.Presence{}, peekers: peekers{byRoom: map[int64]map[*waiter]struct{}{}}, heard: map[string]time.Time{},
+		users: map[string]*user{}, presence: map[string]storage.Presence{}, sticky: map[int64]storage.StickyNote{}, peekers: peekers{byRoom: map[int64]map[*waiter]struct{}{}}, heard: map[string]time.Time{},
 		wake: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	// Over a restart the serial must grow, or clients would miss who is typing.

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"hearth/storage"
 )
 
 const (
@@ -40,6 +42,7 @@ func (h *hub) forgetIdle(before int64) {
 	if h.measure(); h.standing > h.o.CacheBytes/2 {
 		h.forgetLeastRecent()
 	}
+	maps.DeleteFunc(h.sticky, func(_ int64, n storage.StickyNote) bool { return n.Until < time.Now().UnixMilli() })
 	for nid, r := range h.rooms {
 		if len(r.watchers) == 0 && len(r.typing) == 0 {
 			h.grow(r, -r.bytes)

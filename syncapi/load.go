@@ -33,6 +33,9 @@ func (a *API) user(ctx context.Context, id string) (*user, error) {
 		h.users[id] = u
 	}
 	h.mu.Unlock()
+	if err := a.loadStickyNotes(ctx); err != nil {
+		return nil, err
+	}
 	memberships, err := a.db.UserMemberships(ctx, id)
 	if err != nil {
 		return nil, err

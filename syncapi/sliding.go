@@ -19,6 +19,8 @@ type slide struct {
 	pos    slidingPos
 	// toDevice is up to where the client has received messages to the device.
 	toDevice storage.Position
+	// sticky is up to where the client has been told of sticky events.
+	sticky storage.Position
 	// c is nil for a client that asks for no rooms, and base what it was told of rooms.
 	c    *connection
 	base told
@@ -48,11 +50,12 @@ func (a *API) slide(r *http.Request, u *httpapi.Requester, w *wire) (any, error)
 	}
 	q := &slide{wire: w, params: params, owner: device{u.UserID, u.DeviceID},
 		request: &request{api: a, requester: u, filter: everything, now: time.Now(), timeout: params.timeout, initial: params.pos == ""}}
-	if q.toDevice, err = params.extensions.since(); err != nil {
+	now := a.hub.now()
+	if q.toDevice, err = params.extensions.ToDevice.since("to_device", now); err != nil {
 		return nil, err
 	}
-	if now := a.hub.now(); q.toDevice > now {
-		return nil, httpapi.InvalidParam("extensions.to_device.since is no token of this server's")
+	if q.sticky, err = params.extensions.Sticky.since(stickyExtension, now); err != nil {
+		return nil, err
 	}
 	if q.u, err = a.user(r.Context(), u.UserID); err != nil {
 		return nil, err
@@ -74,7 +77,7 @@ func (q *slide) connect() error {
 		if q.pos, ok = all.read(q.params.pos, q.owner, id); !ok || q.pos.position > q.api.hub.now() {
 			return unknownPos()
 		}
-		q.since = token.Sync{Position: q.pos.position, Typing: q.pos.typing, ToDevice: q.pos.position}
+		q.since = token.SyncAt(q.pos.position, q.pos.typing)
 	}
 	if q.pos.serial == 0 {
 		if len(q.params.lists)+len(q.params.subscriptions) == 0 {
@@ -156,7 +159,8 @@ func (q *slide) hasNews() bool {
 func (q *slide) newsInMemory() bool {
 	x := &q.params.extensions
 	return q.u.news.Load() > q.pos.position || q.u.typing.Load() > q.pos.typing ||
-		x.E2EE.Enabled && q.u.deviceNews.Load() > q.pos.devices || x.ToDevice.Enabled && q.mayHaveMessages()
+		x.E2EE.Enabled && q.u.deviceNews.Load() > q.pos.devices || x.ToDevice.Enabled && q.mayHaveMessages() ||
+		x.Sticky.Enabled && q.sticky < q.pos.position
 }
 
 // quiet returns what there is to say if nothing happened, without a look at the rooms; nil
@@ -219,7 +223,7 @@ func (q *slide) sayNothing(ctx context.Context, v *overview, last bool) ([]byte,
 	if !last {
 		return nil, nil
 	}
-	x := &extended{toDevice: max(v.position, q.toDevice)}
+	x := &extended{toDevice: max(v.position, q.toDevice), stickyUpTo: v.position}
 	if q.params.extensions.E2EE.Enabled {
 		var err error
 		if x.keys, err = q.api.db.GetKeyCounts(ctx, q.u.id, q.requester.DeviceID); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"hearth/internal/token"
 	"hearth/push"
+	"hearth/roomserver"
 	"hearth/storage"
 )
 
@@ -21,10 +22,14 @@ type extended struct {
 	receipts map[string][]storage.Receipt
 	typing   map[string][]string
 	threads  *push.Subscriptions // nil for nothing
+	sticky   map[string][]*storage.Event
+	// stickyUpTo is up to where sticky events are told.
+	stickyUpTo    storage.Position
+	stickyRelated *roomserver.Related
 }
 
 func (x *extended) empty() bool {
-	return len(x.messages)+len(x.global)+len(x.roomData)+len(x.receipts)+len(x.typing) == 0 && x.threads == nil && x.devices.empty()
+	return len(x.messages)+len(x.global)+len(x.roomData)+len(x.receipts)+len(x.typing)+len(x.sticky) == 0 && x.threads == nil && x.devices.empty()
 }
 
 // maxSlidingMessages bounds the messages to the device in one answer.
@@ -39,7 +44,7 @@ func (q *slide) extend(ctx context.Context, v *overview) (*extended, error) {
 	}{
 		{wants.ToDevice.Enabled, q.extendToDevice}, {wants.E2EE.Enabled, q.extendE2EE}, {wants.AccountData.Enabled, q.extendAccountData},
 		{wants.Receipts.Enabled, q.extendReceipts}, {wants.Typing.Enabled, q.extendTyping},
-		{wants.Threads.Enabled, q.extendThreads},
+		{wants.Sticky.Enabled, q.extendSticky}, {wants.Threads.Enabled, q.extendThreads},
 	} {
 		if part.wanted {
 			if err := part.load(ctx, v, x); err != nil {

@@ -17,6 +17,8 @@ type candidate struct {
 	outline *outline
 	dm      bool
 	tags    []string
+	// listed is whether it is in a list, also outside of its window, or was named.
+	listed bool
 	// bare is that only a subscription shows the room: the user has left it.
 	bare bool
 	told *toldRoom
@@ -68,6 +70,7 @@ func (q *slide) choose(ctx context.Context) (*selection, error) {
 		for _, c := range s.candidates {
 			if config := q.params.subscriptions[c.membership.RoomID]; config != nil {
 				s.add(c, config).subscribed = true
+				c.listed = true
 			}
 		}
 		for _, r := range s.rooms {
@@ -154,6 +157,9 @@ func (q *slide) chooseList(ctx context.Context, s *selection, name string, list 
 		}
 	}
 	s.counts[name] = len(in)
+	for _, c := range in {
+		c.listed = true
+	}
 	add := func(some []*candidate) {
 		for _, c := range some {
 			r := s.add(c, &list.roomConfig)

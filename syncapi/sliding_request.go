@@ -75,8 +75,8 @@ type extension struct {
 	// Lists and Rooms, if not nil, narrow down of which rooms the extension tells.
 	Lists []string `json:"lists"`
 	Rooms []string `json:"rooms"`
-	// Limit and Since are for messages to the device; Limit is for subscriptions to threads
-	// as well.
+	// Limit and Since are for what is told in parts: messages to the device, sticky events; Limit is for subscriptions
+	// to threads as well.
 	Limit *int    `json:"limit"`
 	Since *string `json:"since"`
 }
@@ -87,17 +87,21 @@ type slidingExtensions struct {
 	AccountData extension `json:"account_data"`
 	Receipts    extension `json:"receipts"`
 	Typing      extension `json:"typing"`
+	Sticky      extension `json:"org.matrix.msc4354.sticky_events"`
 	Threads     extension `json:"io.element.msc4308.thread_subscriptions"`
 }
 
-// since is up to where messages to the device were received.
-func (e *slidingExtensions) since() (storage.Position, error) {
-	if e.ToDevice.Since == nil || *e.ToDevice.Since == "" {
+// stickyExtension is the name of the one for sticky events.
+const stickyExtension = "org.matrix.msc4354.sticky_events"
+
+// since is up to where the client has been told of what the extension of a name tells.
+func (x *extension) since(name string, now storage.Position) (storage.Position, error) {
+	if x.Since == nil || *x.Since == "" {
 		return 0, nil
 	}
-	p, err := strconv.ParseInt(*e.ToDevice.Since, 10, 64)
-	if err != nil || p < 0 {
-		return 0, httpapi.InvalidParam("extensions.to_device.since is no token of this server's")
+	p, err := strconv.ParseInt(*x.Since, 10, 64)
+	if err != nil || p < 0 || p > now {
+		return 0, httpapi.InvalidParam("extensions.%s.since is no token of this server's", name)
 	}
 	return p, nil
 }
@@ -145,7 +149,7 @@ func (b *slidingBody) params(w *wire, userID string) (*slidingParams, error) {
 // sum stands for what the client wants to be told of rooms and what belongs to them.
 func (b *slidingBody) sum() [sha256.Size]byte {
 	x := b.Extensions
-	x.ToDevice.Since, x.ToDevice.Limit, x.Threads.Limit = nil, nil, nil
+	x.ToDevice.Since, x.ToDevice.Limit, x.Sticky.Since, x.Sticky.Limit, x.Threads.Limit = nil, nil, nil, nil, nil
 	text, _ := json.Marshal([]any{b.Lists, b.Subscriptions, x}) // maps are written in order
 	return sha256.Sum256(text)
 }

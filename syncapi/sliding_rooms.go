@@ -109,7 +109,7 @@ func (q *slide) shots(ctx context.Context, v *overview) (m *moment, others []*ro
 		m, others, v.looks = &moment{}, nil, nil
 		var missing []*room
 		q.api.hub.mu.RLock()
-		m.token = token.Sync{Position: q.api.hub.position}
+		m.token = token.SyncAt(q.api.hub.position, 0)
 		for nid, w := range v.rooms {
 			w.membership = q.u.memberships[nid]
 			r := q.api.hub.rooms[nid]

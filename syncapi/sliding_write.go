@@ -186,6 +186,9 @@ func (q *slide) appendExtensions(b []byte, x *extended) []byte {
 		text, _ := json.Marshal(x.threads) // consists of texts and numbers
 		b = append(append(appendJSON(comma(b), threadsExtension), ':'), text...)
 	}
+	if q.params.extensions.Sticky.Enabled {
+		b = q.appendStickyExtension(b, x)
+	}
 	if q.params.extensions.Typing.Enabled {
 		b = append(comma(b), `"typing":{"rooms":{`...)
 		for _, id := range slices.Sorted(maps.Keys(x.typing)) {

@@ -201,5 +201,6 @@ func (q *request) answer(r *http.Request) (any, error) {
 // hasNews reports whether anything concerns the user since their token; without
 // it there is no need to look at their rooms.
 func (q *request) hasNews() bool {
-	return q.u.news.Load() > q.since.Position || q.u.typing.Load() > q.since.Typing || q.since.ToDevice < q.since.Position
+	return q.u.news.Load() > q.since.Position || q.u.typing.Load() > q.since.Typing ||
+		q.since.ToDevice < q.since.Position || q.since.Sticky < q.since.Position
 }

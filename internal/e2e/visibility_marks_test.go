@@ -61,3 +61,23 @@ func (h *hall) checkDelayed(t *testing.T, p *person) {
 		t.Errorf("scheduled for this room and for none: %s, %s", here, nowhere)
 	}
 }
+
+// checkSticky: as long as an event is sticky, sync shows it to who is in the room whatever the
+// history's visibility, and to nobody else that doesn't see it anyway.
+func (h *hall) checkSticky(t *testing.T, p *person) {
+	t.Helper()
+	seen := slices.Contains(h.visible(p), "before")
+	if event := p.user.do(t, "GET", inRoom(h.id, "event/"+h.stuck), nil); event.status == http.StatusOK != seen && !h.closed(p) {
+		t.Errorf("/event of what is sticky: %s", event)
+	}
+	inside := !p.away && !p.outside
+	body := fmt.Sprintf(`{"room_subscriptions":{%q:{"timeline_limit":1,"required_state":[]}},"extensions":{"org.matrix.msc4354.sticky_events":{"enabled":true}}}`, h.id)
+	for what, raw := range map[string]string{
+		"sync":         p.user.sync(t, "", `{"room":{"include_leave":true,"timeline":{"limit":1}}}`).Raw,
+		"sliding sync": p.user.ok(t, "POST", "/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", body).Raw,
+	} {
+		if strings.Contains(raw, `"text":"sticks"`) != inside {
+			t.Errorf("%s shows what is sticky: %v", what, !inside)
+		}
+	}
+}

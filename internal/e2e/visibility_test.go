@@ -53,6 +53,7 @@ type hall struct {
 	id, visibility string
 	events         map[string]string // event ID of each word
 	delayed        string            // id of what Alice has scheduled
+	stuck          string            // a sticky event, sent first
 }
 
 // TestVisibility asks, on every path that shows events, what each kind of
@@ -78,6 +79,7 @@ func TestVisibility(t *testing.T) {
 				h.checkFound(t, p)
 				h.checkReports(t, p)
 				h.checkDelayed(t, p)
+				h.checkSticky(t, p)
 			})
 		}
 	}
@@ -97,6 +99,8 @@ func stage(t *testing.T, visibility string, alice, late *user, cast []*person) *
 		h.events[word] = alice.ok(t, "PUT", inRoom(h.id, "send/m.room.message/"+word), map[string]any{"msgtype": "m.text", "body": word,
 			"m.relates_to": map[string]any{"rel_type": "m.reference", "event_id": h.created()}}).Get("event_id").String()
 	}
+	h.stuck = alice.ok(t, "PUT", inRoom(h.id, "send/org.example.call/stuck?org.matrix.msc4354.sticky_duration_ms=3600000"),
+		map[string]any{"text": "sticks"}).Get("event_id").String()
 	invitee, leaver, banned, returner := cast[1].user, cast[3].user, cast[4].user, cast[5].user
 
 	say("before")
@@ -142,6 +146,10 @@ func (h *hall) checkEvents(t *testing.T, p *person) {
 		seen := slices.Contains(h.visible(p), word)
 		event := p.user.do(t, "GET", inRoom(h.id, "event/"+id), nil)
 		context := p.user.do(t, "GET", inRoom(h.id, "context/"+id+"?limit=100"), nil)
+		thread := p.user.do(t, "PUT", "/_matrix/client/unstable/io.element.msc4306/rooms/"+h.id+"/thread/"+id+"/subscription", map[string]any{})
+		if thread.status != http.StatusOK && (seen && !h.closed(p) || thread.status != http.StatusNotFound) || thread.status == http.StatusOK && !seen {
+			t.Errorf("subscribing to the thread of %q: %s", word, thread)
+		}
 		if !seen {
 			if event.status != http.StatusNotFound || event.errcode() != "M_NOT_FOUND" {
 				t.Errorf("/event of %q: want 404 M_NOT_FOUND, got %s", word, event)

@@ -15,7 +15,7 @@ import (
 var ErrInvalid = errors.New("not a valid token")
 
 // Sync is where a client's /sync stands: s<position>_<typing serial>, and
-// _<to-device position> when messages to the device remain.
+// _<to-device position>_<sticky position> when messages to the device or sticky events remain.
 type Sync struct {
 	Position storage.Position
 	// Typing is the serial of the newest typing notification; it grows over restarts.
@@ -23,6 +23,13 @@ type Sync struct {
 	// ToDevice is how far the messages to the device were delivered: Position, unless
 	// there were too many for one answer.
 	ToDevice storage.Position
+	// Sticky is how far sticky events were told: Position, unless there were too many.
+	Sticky storage.Position
+}
+
+// SyncAt is where everything is known up to a position.
+func SyncAt(p storage.Position, typing int64) Sync {
+	return Sync{Position: p, Typing: typing, ToDevice: p, Sticky: p}
 }
 
 // ParseSync reads what Sync.String has written, or returns ErrInvalid.
@@ -34,13 +41,27 @@ func ParseSync(s string) (t Sync, err error) {
 	if t.Position, t.Typing, err = parse(s, 's'); err != nil {
 		return Sync{}, err
 	}
-	t.ToDevice = t.Position
-	if rest != "" {
-		if t.ToDevice, err = strconv.ParseInt(rest, 10, 64); err != nil || t.ToDevice < 0 || t.ToDevice > t.Position {
-			return Sync{}, ErrInvalid
-		}
+	t = SyncAt(t.Position, t.Typing)
+	if rest == "" {
+		return t, nil
+	}
+	toDevice, sticky, both := strings.Cut(rest, "_")
+	if t.ToDevice, err = parseUpTo(toDevice, t.Position); err == nil && both {
+		t.Sticky, err = parseUpTo(sticky, t.Position)
+	}
+	if err != nil {
+		return Sync{}, err
 	}
 	return t, nil
+}
+
+// parseUpTo reads a position that isn't after another.
+func parseUpTo(s string, most storage.Position) (storage.Position, error) {
+	p, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || p < 0 || p > most {
+		return 0, ErrInvalid
+	}
+	return p, nil
 }
 
 // String implements fmt.Stringer.
@@ -49,8 +70,11 @@ func (t Sync) String() string { return string(t.Append(nil)) }
 // Append appends the token's text to b.
 func (t Sync) Append(b []byte) []byte {
 	b = appendToken(b, 's', t.Position, t.Typing)
-	if t.ToDevice != t.Position {
+	if t.ToDevice != t.Position || t.Sticky != t.Position {
 		b = strconv.AppendInt(append(b, '_'), t.ToDevice, 10)
+	}
+	if t.Sticky != t.Position {
+		b = strconv.AppendInt(append(b, '_'), t.Sticky, 10)
 	}
 	return b
 }
