@@ -54,7 +54,7 @@ func TestCostlyRules(t *testing.T) {
 	body := strings.Repeat("a ", 30_000)
 	on := newSubject(roomserver.Occasion{Event: &storage.Event{ID: "$e", RoomID: "!r", Type: "m.room.message", Sender: "@alice:a.b",
 		JSON: fmt.Appendf(nil, `{"content":{"body":%q,"msgtype":"m.text"},"type":"m.room.message"}`, body)},
-		DisplayName: func(string) string { return "" }, MayNotify: func(string) bool { return false }})
+		DisplayName: func(string) string { return "" }, MayNotify: func(string) bool { return false }}, nil)
 	costly := DefaultRuleset("@mallory:a.b")
 	for i := range maxRules {
 		pattern := strings.Repeat([]string{"a?", "*a?", "?*", "a "}[i%4], 80) + "b"
