@@ -36,13 +36,12 @@ bench: build setup
 	$(GO) build -o bin/hearth-bench ./cmd/hearth-bench
 	.ci/bench
 
-# Hearth federating with a real Dendrite, which is built the first time.
+# Hearth federating with a real Dendrite and a real Synapse, which are built and installed
+# the first time.
 INTEROP_DIR ?= $(HOME)/.cache/hearth-interop
-interop: setup
-	@mkdir -p $(INTEROP_DIR)
-	dir=$$($(GO) mod download -json github.com/element-hq/dendrite@v0.15.2 | sed -n 's/.*"Dir": "\(.*\)".*/\1/p') && \
-		cd "$$dir" && $(GO) build -trimpath -o $(INTEROP_DIR)/ ./cmd/dendrite ./cmd/generate-keys
-	HEARTH_DENDRITE=$(INTEROP_DIR) $(GO) test -count=1 -run TestInterop ./internal/e2e
+interop: setup-test
+	@.ci/need-go
+	GO=$(GO) .ci/interop $(INTEROP_DIR)
 
 # Hearth beside Dendrite; the first time takes long, because Dendrite is built and
 # its rooms are filled.

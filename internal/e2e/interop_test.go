@@ -1,145 +1,117 @@
 package e2e
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/hex"
-	"fmt"
 	"net/http"
-	"net/url"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"hearth/internal/testenv"
 )
 
-// dendriteConfig lets Dendrite connect to loopback and believe any certificate.
-const dendriteConfig = `version: 2
-global:
-  server_name: %s
-  private_key: matrix_key.pem
-  database: {connection_string: %q, max_open_conns: 20, max_idle_conns: 20, conn_max_lifetime: -1}
-  jetstream: {storage_path: ./jetstream, topic_prefix: Dendrite}
-client_api: {registration_disabled: true, registration_shared_secret: interop, rate_limiting: {enabled: false}}
-federation_api: {disable_tls_validation: true, prefer_direct_fetch: true, deny_networks: ["198.51.100.0/24"], allow_networks: ["0.0.0.0/0"]}
-media_api: {base_path: ./media}
-user_api: {bcrypt_cost: 4}
-logging: [{type: std, level: warn}]
-`
+// peer is another homeserver, which isn't Hearth.
+type peer struct {
+	t          *testing.T
+	base, name string
+	dir        string
+	command    []string
+	cmd        *exec.Cmd
+	output     bytes.Buffer // of the program that runs: read once it has ended
+	told       string       // by those that ran before
+}
 
-// dendrite starts the programs in the folder that HEARTH_DENDRITE names, and returns
-// where its clients' API is and its name.
-func dendrite(t *testing.T) (base, name string) {
-	bin := os.Getenv("HEARTH_DENDRITE")
-	if bin == "" {
-		t.Skip("HEARTH_DENDRITE doesn't name a folder with Dendrite's programs; see make interop")
-	}
-	dir := testenv.Dir(t)
-	name = freeAddress(t)
-	client := freeAddress(t)
-	if out, err := exec.Command(filepath.Join(bin, "generate-keys"), "--private-key", filepath.Join(dir, "matrix_key.pem"),
-		"--tls-cert", filepath.Join(dir, "server.crt"), "--tls-key", filepath.Join(dir, "server.key")).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	config := fmt.Sprintf(dendriteConfig, name, dendriteDatabase(testenv.EmptyDatabase(t)))
-	if err := os.WriteFile(filepath.Join(dir, "dendrite.yaml"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(filepath.Join(bin, "dendrite"), "--config", "dendrite.yaml", "--http-bind-address", client,
-		"--https-bind-address", name, "--tls-cert", "server.crt", "--tls-key", "server.key")
-	cmd.Dir = dir
-	var output strings.Builder // read once the program has ended
-	cmd.Stdout, cmd.Stderr = &output, &output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+// startPeer runs another homeserver until the test ends.
+func startPeer(t *testing.T, client, name, dir string, command ...string) *peer {
+	t.Helper()
+	p := &peer{t: t, base: "http://" + client, name: name, dir: dir, command: command}
+	p.start()
 	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
+		p.stop()
 		if t.Failed() {
-			t.Log(output.String())
+			t.Logf("%s:\n%s", command[0], tail(p.told, 60))
 		}
 	})
-	base = "http://" + client
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		res, err := httpClient.Get(base + "/_matrix/client/versions")
+	return p
+}
+
+func (p *peer) start() {
+	p.t.Helper()
+	p.cmd = exec.Command(p.command[0], p.command[1:]...)
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = p.dir, &p.output, &p.output
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		res, err := httpClient.Get(p.base + "/_matrix/client/versions")
 		if err == nil {
 			res.Body.Close()
 			if res.StatusCode == http.StatusOK {
-				return base, name
+				return
 			}
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("Dendrite doesn't start: %v", err)
+			p.t.Fatalf("%s doesn't start: %v", p.command[0], err)
 		}
 	}
 }
 
-// dendriteDatabase is a URL for a connection string of key=value pairs.
-func dendriteDatabase(dsn string) string {
-	values := url.Values{"sslmode": {"disable"}}
-	user, database := "", ""
-	for _, pair := range strings.Fields(dsn) {
-		key, value, _ := strings.Cut(pair, "=")
-		value = strings.Trim(value, "'")
-		switch key {
-		case "user":
-			user = value
-		case "dbname":
-			database = value
-		default:
-			values.Set(key, value)
-		}
-	}
-	return "postgresql://" + user + "@/" + database + "?" + values.Encode()
+func (p *peer) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	_ = p.cmd.Wait() // how it ended doesn't matter
+	p.told += p.output.String()
+	p.output.Reset()
 }
 
-// dendriteUser makes an account by the shared secret.
-func dendriteUser(t *testing.T, base, name string) *user {
-	anybody := &user{base: base}
+// user makes an account by the shared secret.
+func (p *peer) user(name string) *user {
+	p.t.Helper()
+	anybody := &user{base: p.base}
 	const path = "/_synapse/admin/v1/register"
-	nonce := anybody.ok(t, "GET", path, nil).Get("nonce").Str
+	nonce := anybody.ok(p.t, "GET", path, nil).Get("nonce").Str
 	mac := hmac.New(sha1.New, []byte("interop"))
 	mac.Write([]byte(strings.Join([]string{nonce, name, password, "notadmin"}, "\x00")))
-	r := anybody.ok(t, "POST", path, map[string]any{"nonce": nonce, "username": name, "password": password, "admin": false,
-		"mac": hex.EncodeToString(mac.Sum(nil))})
-	return &user{base: base, id: r.Get("user_id").Str, device: r.Get("device_id").Str, token: r.Get("access_token").Str}
+	return session(p.base, anybody.ok(p.t, "POST", path, map[string]any{"nonce": nonce, "username": name, "password": password, "admin": false,
+		"mac": hex.EncodeToString(mac.Sum(nil))}))
 }
 
-// TestInteropDendrite has people of Hearth and of Dendrite share rooms that either
-// made: public ones by their alias, private ones by invitation.
-func TestInteropDendrite(t *testing.T) {
-	base, name := dendrite(t)
+// party is somebody with the name of their server.
+type party struct {
+	*user
+	server string
+}
+
+func TestInteropDendrite(t *testing.T) { interoperate(t, dendrite(t)) }
+
+func TestInteropSynapse(t *testing.T) { interoperate(t, synapse(t)) }
+
+// interoperate has people of Hearth and of another homeserver do with one another what
+// people do, in rooms that either made.
+func interoperate(t *testing.T, p *peer) {
 	s, own := federating(t)
-	alice, bob := register(t, s.base, "alice"), dendriteUser(t, base, "bob")
-	for _, version := range []string{"6", "10", "11", "12"} {
-		t.Run(version, func(t *testing.T) {
-			share(t, version, alice, bob, own)
-			share(t, version, bob, alice, name)
+	alice, bob := party{register(t, s.base, "alice"), own}, party{p.user("bob"), p.name}
+	for _, story := range []struct {
+		name string
+		tell func(t *testing.T, host, guest party)
+	}{
+		{"rooms", shareRooms}, {"memberships", comeAndGo}, {"knock", knock}, {"restricted", joinRestricted}, {"history", readHistory},
+		{"upgrade", moveOn}, {"profile", knowNames}, {"talking", typeAndRead}, {"presence", beOnline}, {"directory", findRooms},
+		{"media", showPictures}, {"devices", reachDevices}, {"state", changeState},
+	} {
+		t.Run(story.name, func(t *testing.T) {
+			t.Run("of Hearth", func(t *testing.T) { story.tell(t, alice, bob) })
+			t.Run("of the other", func(t *testing.T) { story.tell(t, bob, alice) })
 		})
 	}
-}
-
-// share has the guest join the host's rooms and both speak.
-func share(t *testing.T, version string, host, guest *user, server string) {
-	t.Helper()
-	say := func(u *user, room, body string) {
-		u.ok(t, "PUT", clientV3+"/rooms/"+url.PathEscape(room)+"/send/m.room.message/"+body, map[string]any{"msgtype": "m.text", "body": body})
-	}
-	public := host.ok(t, "POST", clientV3+"/createRoom", map[string]any{"preset": "public_chat", "room_alias_name": "lobby" + version, "room_version": version}).Get("room_id").Str
-	guest.ok(t, "POST", clientV3+"/join/"+url.PathEscape("#lobby"+version+":"+server), map[string]any{})
-	say(host, public, "hello")
-	guest.hear(t, public, "hello")
-	say(guest, public, "hi")
-	host.hear(t, public, "hi")
-	private := host.ok(t, "POST", clientV3+"/createRoom", map[string]any{"preset": "private_chat", "room_version": version, "invite": []string{guest.id}}).Get("room_id").Str
-	guest.ok(t, "POST", clientV3+"/rooms/"+url.PathEscape(private)+"/join", map[string]any{})
-	say(guest, private, "thanks")
-	host.hear(t, private, "thanks")
-	guest.ok(t, "POST", clientV3+"/rooms/"+url.PathEscape(private)+"/leave", map[string]any{})
+	t.Run("encryption", func(t *testing.T) {
+		installSDK(t)
+		register(t, s.base, "bob")
+		p.user("alice")
+		t.Run("of Hearth", func(t *testing.T) { tellFederatedStory(t, s.base, p.base) })
+		t.Run("of the other", func(t *testing.T) { tellFederatedStory(t, p.base, s.base) })
+	})
+	t.Run("outage", func(t *testing.T) { goAway(t, s, p, alice, bob) })
 }
