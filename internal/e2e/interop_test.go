@@ -110,6 +110,7 @@ func interoperate(t *testing.T, p *peer) {
 		installSDK(t)
 		register(t, s.base, "bob")
 		p.user("alice")
+		t.Setenv("HEARTH_PEER", p.name)
 		t.Run("of Hearth", func(t *testing.T) { tellFederatedStory(t, s.base, p.base) })
 		t.Run("of the other", func(t *testing.T) { tellFederatedStory(t, p.base, s.base) })
 	})

@@ -1,6 +1,7 @@
 // Two people on two servers talk in an encrypted room by way of the Rust crypto that
 // Element uses. Run by the Go test, which passes HEARTH_URL, HEARTH_OTHER_URL and
-// HEARTH_PICTURE, and the accounts that are there already.
+// HEARTH_PICTURE, and the accounts that are there already; HEARTH_PEER if one of the
+// servers is another program.
 import { readFile } from "node:fs/promises";
 import { receive, send } from "./attachment.mjs";
 import { assert, eventually, password, sdk, start, step, stopAll } from "./lib.mjs";
@@ -66,14 +67,17 @@ try {
         assert.deepEqual(got.plain, picture);
         assert.notDeepEqual(got.cipher, picture);
     });
-    const open = await step("alice makes a room that isn't encrypted", async () => {
-        const { room_id } = await alice.createRoom({ invite: [bob.getUserId()] });
-        await eventually("bob is invited", () => bob.getRoom(room_id)?.getMyMembership() === "invite");
-        await bob.joinRoom(room_id);
-        await eventually("alice sees bob", () => alice.getRoom(room_id)?.getMember(bob.getUserId())?.membership === "join");
-        return room_id;
-    });
-    await share({ alice, bob }, open);
+    // What Hearth answers about pictures in the open isn't what every other server does.
+    if (!process.env.HEARTH_PEER) {
+        const open = await step("alice makes a room that isn't encrypted", async () => {
+            const { room_id } = await alice.createRoom({ invite: [bob.getUserId()] });
+            await eventually("bob is invited", () => bob.getRoom(room_id)?.getMyMembership() === "invite");
+            await bob.joinRoom(room_id);
+            await eventually("alice sees bob", () => alice.getRoom(room_id)?.getMember(bob.getUserId())?.membership === "join");
+            return room_id;
+        });
+        await share({ alice, bob }, open);
+    }
     await step("bob's new phone reads what alice says next", async () => {
         const phone = await encrypted(there, "bob", "phone");
         await start(phone);
