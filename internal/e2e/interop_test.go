@@ -84,13 +84,20 @@ type party struct {
 	server string
 }
 
-func TestInteropDendrite(t *testing.T) { interoperate(t, dendrite(t)) }
+func TestInteropDendrite(t *testing.T) {
+	interoperate(t, dendrite(t), map[string]string{
+		"memberships/of Hearth": "a kicked user's /sync never lists the room as left",
+		"directory/of Hearth":   "a client is answered 500 for an alias that its server doesn't know",
+		"media/of Hearth":       "a small thumbnail of another server's picture is the picture",
+		"state/of the other":    "gomatrixserverlib looks for redacts outside of the content, where room version 11 doesn't have it",
+	})
+}
 
-func TestInteropSynapse(t *testing.T) { interoperate(t, synapse(t)) }
+func TestInteropSynapse(t *testing.T) { interoperate(t, synapse(t), nil) }
 
 // interoperate has people of Hearth and of another homeserver do with one another what
-// people do, in rooms that either made.
-func interoperate(t *testing.T, p *peer) {
+// people do, in rooms that either made, except for what the other can't for a reason.
+func interoperate(t *testing.T, p *peer, cannot map[string]string) {
 	s, own := federating(t)
 	alice, bob := party{register(t, s.base, "alice"), own}, party{p.user("bob"), p.name}
 	for _, story := range []struct {
@@ -102,8 +109,16 @@ func interoperate(t *testing.T, p *peer) {
 		{"media", showPictures}, {"devices", reachDevices}, {"state", changeState},
 	} {
 		t.Run(story.name, func(t *testing.T) {
-			t.Run("of Hearth", func(t *testing.T) { story.tell(t, alice, bob) })
-			t.Run("of the other", func(t *testing.T) { story.tell(t, bob, alice) })
+			told := func(side string, host, guest party) {
+				t.Run(side, func(t *testing.T) {
+					if why := cannot[story.name+"/"+side]; why != "" {
+						t.Skip(why)
+					}
+					story.tell(t, host, guest)
+				})
+			}
+			told("of Hearth", alice, bob)
+			told("of the other", bob, alice)
 		})
 	}
 	t.Run("encryption", func(t *testing.T) {
