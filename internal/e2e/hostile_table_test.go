@@ -1,5 +1,7 @@
 package e2e
 
+import "slices"
+
 // access says what an endpoint asks of the access token.
 type access int
 
@@ -19,7 +21,10 @@ type endpoint struct {
 }
 
 // endpoints is every operation of the client-server API that is implemented.
-var endpoints = []endpoint{
+var endpoints = slices.Concat(endpointsOfRooms, endpointsOfPeople)
+
+// endpointsOfRooms are those of sessions, rooms, what a user keeps, and media.
+var endpointsOfRooms = []endpoint{
 	{"GET", "/_matrix/client/versions", tokenIgnored, nil},
 	{"GET", "/_matrix/client/v3/capabilities", tokenNeeded, nil},
 	{"GET", "/_matrix/client/v3/login", tokenIgnored, nil},
