@@ -32,6 +32,8 @@ const (
 	// suspectEvery is how often an unknown device makes a user's list stale.
 	suspectEvery = 5 * time.Minute
 	maxSeen      = 10_000
+	// arrivedFor is for how long a user has just come.
+	arrivedFor = time.Minute
 )
 
 // deviceLists keeps what is known of the devices of other servers' users up to date.
@@ -45,6 +47,8 @@ type deviceLists struct {
 	// user was last seen.
 	seen      *lru.Cache[string, struct{}]
 	suspected *lru.Cache[string, time.Time]
+	// arrived is when users of other servers last came into a room.
+	arrived *lru.Cache[string, time.Time]
 
 	mu sync.Mutex
 	// parted are users who may share no room with this server any more, came those who
@@ -55,10 +59,11 @@ type deviceLists struct {
 
 func newDeviceLists() *deviceLists {
 	l := &deviceLists{wake: make(chan struct{}, 1), parted: map[string]bool{}, came: map[string]bool{}, left: map[int64]*roomserver.View{}}
-	var err, err2 error
+	var err, err2, err3 error
 	l.seen, err = lru.New[string, struct{}](maxSeen)
 	l.suspected, err2 = lru.New[string, time.Time](maxSeen)
-	if err = errors.Join(err, err2); err != nil {
+	l.arrived, err3 = lru.New[string, time.Time](maxSeen)
+	if err = errors.Join(err, err2, err3); err != nil {
 		panic(err) // only for a size that isn't positive
 	}
 	return l
@@ -88,10 +93,7 @@ func (a *API) takeDeviceUpdate(ctx context.Context, origin string, content json.
 	} else if !c.Deleted {
 		u.Previous = nil // the list has to be asked for
 	}
-	return a.takeKeys(ctx, origin, c.UserID, fmt.Sprint(c.UserID, " ", c.StreamID, " ", c.DeviceID), func() (stale bool, err error) {
-		_, stale, err = a.db.UpdateRemoteDevice(ctx, u)
-		return stale, err
-	})
+	return a.takeKeys(ctx, origin, c.UserID, fmt.Sprint(c.UserID, " ", c.StreamID, " ", c.DeviceID), func() (known, stale bool, err error) { return a.db.UpdateRemoteDevice(ctx, u) })
 }
 
 // takeSigningKeys takes in changed cross-signing keys.
@@ -106,15 +108,17 @@ func (a *API) takeSigningKeys(ctx context.Context, origin string, content json.R
 	if err := decode(content, &c); err != nil {
 		return err
 	}
-	return a.takeKeys(ctx, origin, c.UserID, "", func() (bool, error) {
-		return false, a.db.UpdateRemoteSigningKeys(ctx, c.UserID, checkedCrossKey(c.UserID, "master", c.Master),
+	return a.takeKeys(ctx, origin, c.UserID, "", func() (bool, bool, error) {
+		return true, false, a.db.UpdateRemoteSigningKeys(ctx, c.UserID, checkedCrossKey(c.UserID, "master", c.Master),
 			checkedCrossKey(c.UserID, "self_signing", c.SelfSigning))
 	})
 }
 
 // takeKeys has what is known of a user's devices updated, and those told who share a room
-// with them. What was taken already is named the same, unless it has no name.
-func (a *API) takeKeys(ctx context.Context, origin, userID, name string, update func() (stale bool, err error)) error {
+// with them. What was taken already is named the same, unless it has no name. That they should
+// ask was said when the user came; an update right after that says nothing else to those
+// of whom none has asked.
+func (a *API) takeKeys(ctx context.Context, origin, userID, name string, update func() (known, stale bool, err error)) error {
 	if err := checkUser(origin, userID); err != nil {
 		return err
 	}
@@ -128,9 +132,12 @@ func (a *API) takeKeys(ctx context.Context, origin, userID, name string, update 
 	if len(shared[userID]) == 0 {
 		return a.tellPresumed(ctx, origin, userID)
 	}
-	stale, err := update()
+	known, stale, err := update()
 	if err != nil {
 		return err
+	}
+	if at, ok := a.lists.arrived.Get(userID); ok && a.lists.arrived.Remove(userID) && !known && time.Since(at) < arrivedFor {
+		return nil
 	}
 	if err := a.tellChanged(ctx, []string{userID}); err != nil {
 		return err
@@ -210,6 +217,11 @@ func (a *API) followDevices(b *storage.Batch) {
 	for _, c := range b.Changes {
 		if c.Room == nil {
 			continue
+		}
+		for _, e := range c.Room.Events {
+			if isArrival(e) {
+				l.arrived.Add(*e.StateKey, time.Now())
+			}
 		}
 		for _, m := range c.Room.Memberships {
 			local := userid.Domain(m.UserID) == a.serverName

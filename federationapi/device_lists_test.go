@@ -173,7 +173,7 @@ func TestIntroduced(t *testing.T) {
 	}
 	t.Cleanup(two.api.StopSending)
 	two.join(one.room("12"), bob, one)
-	eventually(t, "that one is told of bob's device", func() bool { return told.Load() == 1 })
+	eventually(t, "that one is told of bob's device", func() bool { return told.Load() > 0 })
 	other := one.room("11")
 	two.join(other, bob, one)
 	two.say(other, bob, "I know you")

@@ -39,14 +39,7 @@ func (a *API) Join(ctx context.Context, roomID, userID string, via []string, con
 		return ctx.Err()
 	}
 	defer a.joining.begin(roomID)()
-	err := a.tryAll(ctx, via, func(server string) error { return a.joinVia(ctx, server, roomID, userID, content) })
-	if err != nil {
-		return err
-	}
-	if err := a.sender.announceArrivals(ctx, []arrival{{userID, roomID}}); err != nil {
-		a.log.Warn("who has joined a room can't tell of their devices", "user", userID, "err", err)
-	}
-	return nil
+	return a.tryAll(ctx, via, func(server string) error { return a.joinVia(ctx, server, roomID, userID, content) })
 }
 
 // tryAll tries servers in a room, one after the other, until one does what it is asked. If

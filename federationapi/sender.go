@@ -209,17 +209,10 @@ func (s *sender) dispatchSome() error {
 	} else {
 		list, upTo, err = s.read(s.ctx, "", after, upTo)
 	}
-	var came []arrival
 	if err == nil {
-		came, err = s.arrivals(s.ctx, list)
-	}
-	if err == nil {
-		err = s.announceArrivals(s.ctx, came)
+		err = s.welcome(s.ctx, list)
 	}
 	if err != nil {
-		return err
-	}
-	if err := s.welcome(s.ctx, list); err != nil {
 		return err
 	}
 	first := map[string]storage.Position{} // before what concerns each server first
