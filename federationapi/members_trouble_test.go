@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -188,5 +189,61 @@ func TestManyMemberless(t *testing.T) {
 	}
 	if n := most.Load(); n > maxMemberAsks {
 		t.Errorf("%d rooms are asked for at once", n)
+	}
+}
+
+// TestInvitedBeforeMembers has somebody be invited from afar before another of their server
+// joins without its members being known: both hear what is said next.
+func TestInvitedBeforeMembers(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	for _, h := range all {
+		if err := h.api.StartSending(background(t)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(h.api.StopSending)
+	}
+	one, two := all[0], all[1]
+	room, bob, yann := one.room("12"), two.user("bob"), two.user("yann")
+	if err := one.api.Invite(background(t), roomserver.MembershipRequest{RoomID: room, Sender: "@alice:" + one.name, Target: yann, Membership: "invite"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "that yann is invited", func() bool { return two.membership(room, yann) == "invite" })
+	release := one.holdState()
+	two.enter(room, bob, one)
+	one.say(room, "@alice:"+one.name, "hello")
+	eventually(t, "that bob hears alice", func() bool { return slices.Contains(two.heard(room), "hello") })
+	release()
+	if err := two.rooms.WaitForMembers(background(t), room); err != nil {
+		t.Fatal(err)
+	}
+	one.say(room, "@alice:"+one.name, "and now?")
+	eventually(t, "that bob hears alice again", func() bool { return slices.Contains(two.heard(room), "and now?") })
+	if two.state(room) != one.state(room) {
+		t.Errorf("the servers don't agree:\n%s\n%s", two.state(room), one.state(room))
+	}
+}
+
+// TestInvitedMeanwhile has somebody be invited into a room whose members aren't known yet: both
+// sides go on hearing each other.
+func TestInvitedMeanwhile(t *testing.T) {
+	all, room, bob, release := halfJoined(t, 2)
+	one, two := all[0], all[1]
+	yann := two.user("yann")
+	if err := one.api.Invite(background(t), roomserver.MembershipRequest{RoomID: room, Sender: "@alice:" + one.name, Target: yann, Membership: "invite"}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "that yann is invited", func() bool { return two.membership(room, yann) == "invite" })
+	one.say(room, "@alice:"+one.name, "hello")
+	eventually(t, "that bob hears alice", func() bool { return slices.Contains(two.heard(room), "hello") })
+	two.say(room, bob, "hi")
+	eventually(t, "that alice hears bob", func() bool { return slices.Contains(one.heard(room), "hi") })
+	release()
+	if err := two.rooms.WaitForMembers(background(t), room); err != nil {
+		t.Fatal(err)
+	}
+	one.say(room, "@alice:"+one.name, "and now?")
+	eventually(t, "that bob hears alice again", func() bool { return slices.Contains(two.heard(room), "and now?") })
+	if two.state(room) != one.state(room) {
+		t.Errorf("the servers don't agree:\n%s\n%s", two.state(room), one.state(room))
 	}
 }
