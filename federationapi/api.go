@@ -57,10 +57,15 @@ type API struct {
 	lists      *deviceLists
 	profiles   *otter.Cache[string, remoteProfile]
 	asking     singleflight.Group // for profiles
-	joining    joining
-	joins      chan struct{} // holds one for each room that is being handed over
-	spaces     *spaces
-	members    *memberFetcher
+	// joining are the rooms that are being joined: what others send of them before the room
+	// is there has to wait for it.
+	joining underway[string]
+	// inviting are the invitations that are on their way to other servers: whom one is for
+	// may know of it, and come, before this server has heard that theirs agrees.
+	inviting underway[membershipOf]
+	joins    chan struct{} // holds one for each room that is being handed over
+	spaces   *spaces
+	members  *memberFetcher
 	// backfilling are the gaps that are being filled; backfills holds one for each.
 	backfilling singleflight.Group
 	backfills   chan struct{}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
@@ -145,6 +146,20 @@ func strippedStates(events []json.RawMessage) []map[string]json.RawMessage {
 	return list
 }
 
+// maxInviteWait is how long somebody who comes by an invitation waits for it to be in
+// the room.
+const maxInviteWait = 5 * time.Second
+
+// membershipOf names somebody's membership of a room.
+type membershipOf struct{ roomID, userID string }
+
+// awaitInvite waits for an invitation that is on its way.
+func (a *API) awaitInvite(ctx context.Context, of membershipOf) {
+	ctx, cancel := context.WithTimeout(ctx, maxInviteWait)
+	defer cancel()
+	a.inviting.wait(ctx, of)
+}
+
 // Invite invites a user of another server: theirs has to agree.
 func (a *API) Invite(ctx context.Context, r roomserver.MembershipRequest) error {
 	version, proto, err := a.rooms.MembershipTemplate(ctx, r)
@@ -162,6 +177,7 @@ func (a *API) Invite(ctx context.Context, r roomserver.MembershipRequest) error 
 	if err != nil {
 		return err
 	}
+	defer a.inviting.begin(membershipOf{r.RoomID, r.Target})()
 	var answer struct {
 		Event json.RawMessage `json:"event"`
 	}

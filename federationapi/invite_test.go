@@ -2,8 +2,10 @@ package federationapi
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tidwall/gjson"
 
@@ -136,4 +138,34 @@ func TestCatchUp(t *testing.T) {
 	}
 	t.Cleanup(again.StopSending)
 	eventually(t, "that bob hears what he missed", func() bool { return len(two.heard(room)) == 121 })
+}
+
+// TestComesAtOnce has somebody come into a room as soon as their server knows of the
+// invitation, before the server that invites has its answer.
+func TestComesAtOnce(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	one, two := all[0], all[1]
+	room, bob := one.room("12"), two.user("bob")
+	agreed, answered := make(chan struct{}), make(chan error)
+	front := func(w http.ResponseWriter, r *http.Request, server http.Handler) {
+		if !strings.Contains(r.URL.Path, "/invite/") {
+			server.ServeHTTP(w, r)
+			return
+		}
+		answer := httptest.NewRecorder()
+		server.ServeHTTP(answer, r)
+		close(agreed)
+		time.Sleep(200 * time.Millisecond) // on a fast machine bob asks meanwhile
+		w.WriteHeader(answer.Code)
+		w.Write(answer.Body.Bytes())
+	}
+	two.front.Store(&front)
+	go func() {
+		answered <- one.api.Invite(background(t), roomserver.MembershipRequest{RoomID: room, Sender: "@alice:" + one.name, Target: bob, Membership: "invite"})
+	}()
+	<-agreed
+	two.join(room, bob, one)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
 }

@@ -126,6 +126,7 @@ func (a *API) template(r *http.Request, origin, membership string) (any, error) 
 	if !userid.IsLocal(userID, origin) {
 		return nil, httpapi.Forbidden("%s may only ask for its own users", origin)
 	}
+	a.awaitInvite(r.Context(), membershipOf{httpapi.Var(r, "roomId"), userID})
 	version, proto, err := a.rooms.MembershipTemplate(r.Context(), roomserver.MembershipRequest{
 		RoomID: httpapi.Var(r, "roomId"), Sender: userID, Target: userID, Membership: membership})
 	if err != nil {
