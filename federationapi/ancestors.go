@@ -68,7 +68,9 @@ func (a *API) takeWithAncestors(ctx context.Context, origin string, pdu gomatrix
 		a.log.Info("a server doesn't tell what an event comes after", "origin", origin, "event", pdu.EventID(), "err", fetchErr)
 	}
 	if fetchErr == nil && len(before) == 0 {
-		return missing // nor is it trusted with the state there
+		// What was missing may have come from elsewhere meanwhile. If it hasn't, the server
+		// isn't trusted with the state there either.
+		return a.takeAuthorised(ctx, origin, pdu)
 	}
 	told := 0
 	for _, earlier := range before {
