@@ -23,6 +23,8 @@ const (
 	maxSSOFlows = 10_000
 	// ssoCookie recognises a browser that a provider leads back.
 	ssoCookie = "hearth_sso"
+	// maxSSOError bounds what the log has of a provider's answer that was none, in bytes.
+	maxSSOError = 1000
 	// maxForm bounds the forms of this server's pages, in bytes.
 	maxForm = 16 << 10
 )
@@ -149,10 +151,10 @@ func (a *API) ssoFailed(r *http.Request, p *idp.Provider, err error) (any, error
 		return nil, err
 	}
 	if errors.Is(err, idp.ErrDenied) {
-		a.log.Info("a provider has not signed somebody in", "provider", p.ID, "request", httpapi.RequestID(r.Context()), "err", err)
+		a.log.Info("a provider has not signed somebody in", "provider", p.ID, "request", httpapi.RequestID(r.Context()), "err", truncate(err.Error(), maxSSOError))
 		return a.ssoPage(http.StatusForbidden, p.Name+" has not signed you in. Go back to your app and try again.")
 	}
-	a.log.Warn("signing in by a provider failed", "provider", p.ID, "request", httpapi.RequestID(r.Context()), "err", err)
+	a.log.Warn("signing in by a provider failed", "provider", p.ID, "request", httpapi.RequestID(r.Context()), "err", truncate(err.Error(), maxSSOError))
 	return a.ssoPage(http.StatusBadGateway, "Signing in by "+p.Name+" didn't succeed. Go back to your app and try again.")
 }
 

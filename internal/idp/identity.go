@@ -10,10 +10,11 @@ import (
 	"net/url"
 	"strings"
 	"text/template"
-	"unicode/utf8"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"hearth/internal/httpapi"
 )
 
 // Identity is who a provider says that somebody is.
@@ -75,7 +76,7 @@ func (p *Provider) Finish(ctx context.Context, callback url.Values, nonce, verif
 // identity reads the claims. Those that the templates ask for and the token lacks are asked for
 // at the provider's userinfo endpoint, if it has one.
 func (p *Provider) identity(ctx context.Context, m *metadata, tokens *oauth2.Token, subject string, claims map[string]any) (*Identity, error) {
-	if subject == "" || len(subject) > maxSubject || !isText(subject) {
+	if subject == "" || len(subject) > maxSubject || !httpapi.IsText(subject) {
 		return nil, fmt.Errorf("%.300q can't be a subject", subject)
 	}
 	id := &Identity{Issuer: p.Issuer, Subject: subject}
@@ -149,10 +150,8 @@ func execute(t *template.Template, claims map[string]any) (string, error) {
 		return "", err
 	}
 	name := strings.TrimSpace(b.String())
-	if len(name) > maxName || !isText(name) || strings.Contains(name, "<no value>") {
+	if len(name) > maxName || !httpapi.IsText(name) || strings.Contains(name, "<no value>") {
 		return "", fmt.Errorf("%.100q can't be a name", name)
 	}
 	return name, nil
 }
-
-func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
