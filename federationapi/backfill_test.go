@@ -145,10 +145,7 @@ func TestBackfillAround(t *testing.T) {
 	all := newHearths(t, 3, nil)
 	one, two, three := all[0], all[1], all[2]
 	for _, h := range all {
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	alice, bob, carol := one.user("alice"), two.user("bob"), three.user("carol")
 	room := one.room("11")

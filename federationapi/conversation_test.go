@@ -13,6 +13,15 @@ import (
 	"hearth/storage"
 )
 
+// startSending has the server send to others until the test ends.
+func (h *hearth) startSending() {
+	h.t.Helper()
+	if err := h.api.StartSending(background(h.t)); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(h.api.StopSending)
+}
+
 // join has a user of h join a room by another server, which tells who is in it.
 func (h *hearth) join(room, user string, via *hearth) {
 	h.t.Helper()
@@ -92,10 +101,7 @@ func conversation(t *testing.T, version string) {
 	all := newHearths(t, 3, nil)
 	one, two, three := all[0], all[1], all[2]
 	for _, h := range all {
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	alice, bob, carol := "@alice:"+one.name, "@bob:"+two.name, "@carol:"+three.name
 	room := one.room(version)
@@ -147,10 +153,7 @@ func TestPassedOn(t *testing.T) {
 	all := newHearths(t, 3, nil)
 	one, two, three := all[0], all[1], all[2]
 	for _, h := range []*hearth{one, two} {
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	bob, carol := "@bob:"+two.name, "@carol:"+three.name
 	room := one.room("11")
@@ -167,10 +170,7 @@ func TestPassedOn(t *testing.T) {
 func TestJoinIsPassedOnOnce(t *testing.T) {
 	all := newHearths(t, 2, nil)
 	one, two := all[0], all[1]
-	if err := two.api.StartSending(background(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(two.api.StopSending)
+	two.startSending()
 	bob, dave, room := two.user("bob"), two.user("dave"), one.room("12")
 	two.join(room, bob, one)
 	two.join(room, dave, one) // by way of the other server though this one is in the room

@@ -168,10 +168,7 @@ func TestIntroduced(t *testing.T) {
 	bob := "@bob:" + two.name
 	two.device(bob, "PHONE")
 	two.keys(bob, "PHONE")
-	if err := two.api.StartSending(background(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(two.api.StopSending)
+	two.startSending()
 	two.join(one.room("12"), bob, one)
 	eventually(t, "that one is told of bob's device", func() bool { return told.Load() > 0 })
 	other := one.room("11")

@@ -43,10 +43,7 @@ func invitations(t *testing.T, version string) {
 	all := newHearths(t, 2, nil)
 	one, two := all[0], all[1]
 	for _, h := range all {
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	alice, bob, carol, dave := one.user("alice"), two.user("bob"), two.user("carol"), two.user("dave")
 	room, err := one.rooms.CreateRoom(background(t), roomserver.CreateRoomRequest{Creator: alice, Version: version, Preset: "private_chat", Name: "Secret"})

@@ -24,10 +24,7 @@ func TestKnock(t *testing.T) {
 	all := newHearths(t, 2, nil)
 	one, two := all[0], all[1]
 	for _, h := range all {
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	alice, bob, carol, dave := one.user("alice"), two.user("bob"), two.user("carol"), two.user("dave")
 	room := one.room("12", roomserver.InitialEvent{Type: "m.room.join_rules", StateKey: new(""), Content: object{"join_rule": "knock"}})

@@ -34,6 +34,18 @@ func (h *hearth) holdState() (release func()) {
 	return func() { close(released) }
 }
 
+// denyState has a server tell nobody any state.
+func (h *hearth) denyState() {
+	front := func(w http.ResponseWriter, r *http.Request, server http.Handler) {
+		if strings.Contains(r.URL.Path, "/state") {
+			http.Error(w, `{"errcode":"M_FORBIDDEN","error":"no"}`, http.StatusForbidden)
+			return
+		}
+		server.ServeHTTP(w, r)
+	}
+	h.front.Store(&front)
+}
+
 func (h *hearth) view(room string) *roomserver.View {
 	h.t.Helper()
 	v, err := h.rooms.View(background(h.t), room)
@@ -49,10 +61,7 @@ func halfJoined(t *testing.T, n int) (all []*hearth, room, bob string, release f
 	t.Helper()
 	all = newHearths(t, n, nil)
 	for _, h := range all[:2] {
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	one, two := all[0], all[1]
 	room, bob = one.room("10"), two.user("bob")
@@ -183,19 +192,9 @@ func TestJudgedAnew(t *testing.T) {
 func TestMembersNeverCome(t *testing.T) {
 	all := newHearths(t, 2, nil)
 	one, two := all[0], all[1]
-	deny := func(w http.ResponseWriter, r *http.Request, server http.Handler) {
-		if strings.Contains(r.URL.Path, "/state") {
-			http.Error(w, `{"errcode":"M_FORBIDDEN","error":"no"}`, http.StatusForbidden)
-			return
-		}
-		server.ServeHTTP(w, r)
-	}
-	one.front.Store(&deny)
+	one.denyState()
 	two.api.members.pause, two.api.members.patience = time.Millisecond, 0
-	if err := two.api.StartSending(background(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(two.api.StopSending)
+	two.startSending()
 	room, bob := one.room("12"), two.user("bob")
 	two.join(room, bob, one)
 	eventually(t, "that bob leaves", func() bool { return two.membership(room, bob) == "leave" })

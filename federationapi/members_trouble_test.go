@@ -120,14 +120,7 @@ func TestGivingUpMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "that yann is invited", func() bool { return two.membership(room, yann) == "invite" })
-	deny := func(w http.ResponseWriter, r *http.Request, server http.Handler) {
-		if strings.Contains(r.URL.Path, "/state") {
-			http.Error(w, `{"errcode":"M_FORBIDDEN","error":"no"}`, http.StatusForbidden)
-			return
-		}
-		server.ServeHTTP(w, r)
-	}
-	one.front.Store(&deny)
+	one.denyState()
 	again := two.impatient(0)
 	for _, user := range []string{bob, zoe} {
 		eventually(t, "that "+user+" leaves", func() bool { return two.membership(room, user) == "leave" })
@@ -148,10 +141,7 @@ func TestGivingUpMembers(t *testing.T) {
 func TestManyMemberless(t *testing.T) {
 	all := newHearths(t, 2, nil)
 	one, two := all[0], all[1]
-	if err := two.api.StartSending(background(t)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(two.api.StopSending)
+	two.startSending()
 	bob := two.user("bob")
 	var now, most atomic.Int64
 	count := func(w http.ResponseWriter, r *http.Request, server http.Handler) {
@@ -197,10 +187,7 @@ func TestManyMemberless(t *testing.T) {
 func TestInvitedBeforeMembers(t *testing.T) {
 	all := newHearths(t, 2, nil)
 	for _, h := range all {
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	one, two := all[0], all[1]
 	room, bob, yann := one.room("12"), two.user("bob"), two.user("yann")

@@ -90,10 +90,7 @@ func policyServer(t *testing.T, version string) {
 	all := newHearths(t, 3, nil)
 	one, two, three := all[0], all[1], all[2]
 	for _, h := range all {
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	alice, bob, pat := one.user("alice"), two.user("bob"), three.user("pat")
 	v, _ := gomatrixserverlib.GetRoomVersion(gomatrixserverlib.RoomVersion(version))

@@ -30,10 +30,7 @@ func TestStickyForNewcomers(t *testing.T) {
 			all := newHearths(t, 3, nil)
 			one, two, three := all[0], all[1], all[2]
 			for _, h := range []*hearth{one, two} {
-				if err := h.api.StartSending(background(t)); err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(h.api.StopSending)
+				h.startSending()
 			}
 			room := one.room(version)
 			one.stick(room, "@alice:"+one.name, "sticky")

@@ -45,10 +45,7 @@ func met(t *testing.T) (one, two *hearth, alice, bob, room string, typing *typis
 	})
 	one, two = all[0], all[1]
 	for _, h := range all {
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	alice, bob = one.user("alice"), two.user("bob")
 	room = one.room("12")

@@ -90,10 +90,7 @@ func networkTrouble(t *testing.T, version string, r *rand.Rand) {
 	for _, h := range all {
 		front := l.front(h.name)
 		h.front.Store(&front)
-		if err := h.api.StartSending(background(t)); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(h.api.StopSending)
+		h.startSending()
 	}
 	one, two, three := all[0], all[1], all[2]
 	people := []string{one.user("alice"), two.user("bob"), three.user("carol")}

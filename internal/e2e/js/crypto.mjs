@@ -1,6 +1,6 @@
 // Two people talk in an encrypted room by way of the Rust crypto that Element
 // uses. Run by the Go test.
-import { assert, eventually, password, register, sdk, signIn, start, step, stopAll } from "./lib.mjs";
+import { assert, eventually, password, register, sdk, signIn, start, step, tell } from "./lib.mjs";
 
 /** Starts a client with encryption. */
 async function encrypted(username) {
@@ -14,7 +14,7 @@ async function encrypted(username) {
 const texts = (client, room) =>
     (client.getRoom(room)?.getLiveTimeline().getEvents() ?? []).map((ev) => ev.getContent().body).filter(Boolean);
 
-try {
+await tell(async () => {
     const alice = await step("alice starts with encryption", () => encrypted("crypto-alice"));
     const bob = await step("bob starts with encryption", () => encrypted("crypto-bob"));
     const room = await step("alice makes an encrypted room with bob", async () => {
@@ -67,11 +67,4 @@ try {
             return read.includes("our secret") && read.includes("is safe");
         });
     });
-} catch (err) {
-    console.log(err);
-    process.exitCode = 1;
-} finally {
-    stopAll();
-}
-// The SDK leaves timers of its own behind.
-process.exit();
+});

@@ -4,7 +4,7 @@
 // servers is another program.
 import { readFile } from "node:fs/promises";
 import { receive, send } from "./attachment.mjs";
-import { assert, eventually, password, sdk, start, step, stopAll } from "./lib.mjs";
+import { assert, eventually, password, sdk, start, step, tell } from "./lib.mjs";
 import { share } from "./media.mjs";
 
 /** Who has no network at the moment, by user id. */
@@ -36,7 +36,7 @@ const texts = (client, room) =>
 
 const reads = (client, room, body) => eventually(`${client.getUserId()} reads ${body}`, () => texts(client, room).includes(body));
 
-try {
+await tell(async () => {
     const here = process.env.HEARTH_URL;
     const there = process.env.HEARTH_OTHER_URL;
     const alice = await step("alice starts on one server", () => encrypted(here, "alice", "laptop"));
@@ -133,11 +133,4 @@ try {
         await eventually("alice trusts bob", async () => (await alice.getCrypto().getUserVerificationStatus(bob.getUserId())).isCrossSigningVerified());
         await eventually("bob trusts alice", async () => (await bob.getCrypto().getUserVerificationStatus(alice.getUserId())).isCrossSigningVerified());
     });
-} catch (err) {
-    console.log(err);
-    process.exitCode = 1;
-} finally {
-    stopAll();
-}
-// The SDK leaves timers of its own behind.
-process.exit();
+});

@@ -96,8 +96,18 @@ export async function start(client) {
     return client;
 }
 
-export function stopAll() {
-    for (const client of running) client.stopClient();
+/** Tells a story, and ends the program with it. */
+export async function tell(story) {
+    try {
+        await story();
+    } catch (err) {
+        console.log(err);
+        process.exitCode = 1;
+    } finally {
+        for (const client of running) client.stopClient();
+    }
+    // The SDK leaves timers of its own behind.
+    process.exit();
 }
 
 /** Waits until the client's own sync has brought the event. */

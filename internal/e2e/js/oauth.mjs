@@ -1,6 +1,6 @@
 // Logging in by OAuth 2.0 as Element does it, through its own engine; the pages are filled in as a
 // browser would. Run by the Go test, which passes HEARTH_URL; exits 0 if every step held.
-import { anonymous, assert, baseUrl, password, refused, register, sdk, step, stopAll } from "./lib.mjs";
+import { anonymous, assert, baseUrl, password, refused, register, sdk, step, tell } from "./lib.mjs";
 
 const redirectUri = "https://chat.example.org/back";
 
@@ -72,7 +72,7 @@ async function link(metadata, clientId) {
     });
 }
 
-try {
+await tell(async () => {
     await step("alice registers", () => register("oauth-alice"));
     const metadata = await step("the server is discovered", () => anonymous().getAuthMetadata());
     const clientId = await step("the client registers itself", () =>
@@ -85,11 +85,4 @@ try {
     );
     await logIn(metadata, clientId);
     await link(metadata, clientId);
-} catch (err) {
-    console.log(err);
-    process.exitCode = 1;
-} finally {
-    stopAll();
-}
-// The SDK leaves timers of its own behind.
-process.exit();
+});
