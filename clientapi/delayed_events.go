@@ -127,6 +127,11 @@ func (a *API) putDelayedEvent(r *http.Request, u *httpapi.Requester) (any, error
 	case *body.Delay > longest:
 		return nil, tooLongDelay(http.StatusForbidden, "M_FORBIDDEN", longest)
 	}
+	if body.StateKey != nil {
+		if err := a.checkState(r, u, *body.StateKey, body.Content); err != nil {
+			return nil, err
+		}
+	}
 	id, err := a.o.Delayed.Schedule(r.Context(), storage.DelayedEvent{
 		Request: request, UserID: u.UserID, RoomID: httpapi.Var(r, "roomId"), Type: httpapi.Var(r, "eventType"),
 		StateKey: body.StateKey, Content: body.Content, StickyMS: sticky, Delay: time.Duration(*body.Delay) * time.Millisecond,

@@ -210,3 +210,38 @@ func TestTransports(t *testing.T) {
 		t.Errorf("foci: %v", got)
 	}
 }
+
+// TestDelayedMemberships: who may not come into a room can't by coming later, whatever they say of themselves.
+func TestDelayedMemberships(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.GuestsAllowed = true })
+	alice, bob := w.register("alice"), w.register("bob")
+	guest := w.ok("POST", "/register?kind=guest", "", object{})
+	create := func(body object) string { return w.ok("POST", "/createRoom", alice, body)["room_id"].(string) }
+	club := create(object{"preset": "private_chat"})
+	room := create(object{"initial_state": []any{object{"type": "m.room.join_rules", "content": object{
+		"join_rule": "restricted", "allow": []any{object{"type": "m.room_membership", "room_id": club}}}}}})
+	square := create(object{"preset": "public_chat"})
+	schedule := func(token, room, user string, content object) string {
+		answer := w.ok("PUT", delayedPrefix+"/rooms/"+room+"/delayed_event/m.room.member/"+fmt.Sprint(time.Now().UnixNano()), token,
+			object{"delay_ms": 60000, "state_key": user, "content": content})
+		return delayedPrefix + "/delayed_events/" + answer["delay_id"].(string) + "/send"
+	}
+	come := object{"membership": "join", "join_authorised_via_users_server": "@alice:test.local"}
+
+	w.refused(403, "M_FORBIDDEN", "POST", schedule(bob, room, "@bob:test.local", come), "", object{})
+	w.refused(403, "M_GUEST_ACCESS_FORBIDDEN", "PUT", delayedPrefix+"/rooms/"+square+"/delayed_event/m.room.member/1",
+		guest["access_token"].(string), object{"delay_ms": 60000, "state_key": guest["user_id"], "content": object{"membership": "join"}})
+	w.ok("POST", "/rooms/"+club+"/invite", alice, object{"user_id": "@bob:test.local"})
+	w.ok("POST", "/join/"+club, bob, object{})
+	w.ok("POST", schedule(bob, room, "@bob:test.local", come), "", object{})
+
+	leave := w.ok("PUT", "/rooms/"+room+"/state/m.room.member/@bob:test.local?org.matrix.msc4140.delay=60000", bob, object{"membership": "leave"})
+	members := w.ok("GET", "/rooms/"+room+"/joined_members", bob, nil)["joined"].(object)
+	if members["@bob:test.local"] == nil {
+		t.Errorf("who leaves later has left: %v", members)
+	}
+	w.ok("POST", delayedPrefix+"/delayed_events/"+leave["delay_id"].(string)+"/send", "", object{})
+	w.refused(403, "M_FORBIDDEN", "GET", "/rooms/"+room+"/joined_members", bob, nil)
+	w.refused(400, "M_BAD_ALIAS", "PUT", delayedPrefix+"/rooms/"+room+"/delayed_event/m.room.canonical_alias/1", alice,
+		object{"delay_ms": 60000, "state_key": "", "content": object{"alias": "#square:test.local"}})
+}

@@ -2,6 +2,7 @@ package clientapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -86,19 +87,14 @@ func (a *API) putState(r *http.Request, u *httpapi.Requester) (any, error) {
 		return nil, err
 	}
 	eventType, stateKey, roomID := httpapi.Var(r, "eventType"), httpapi.Var(r, "stateKey"), httpapi.Var(r, "roomId")
-	if u.Guest && eventType == "m.room.member" && gjson.GetBytes(content, "membership").Str != "leave" {
-		return nil, httpapi.GuestForbidden("Guests join rooms by /join, and change no other membership")
-	}
-	if eventType == "m.room.member" {
-		return a.putMember(r, u, stateKey, content)
-	}
-	if eventType == "m.room.canonical_alias" && stateKey == "" {
-		if err := a.checkCanonicalAlias(r, roomID, gjson.ParseBytes(content)); err != nil {
-			return nil, err
-		}
+	if err := a.checkState(r, u, stateKey, content); err != nil {
+		return nil, err
 	}
 	if isDelayed(r) {
 		return a.scheduleParam(r, u, storage.DelayedEvent{StateKey: &stateKey, Content: content})
+	}
+	if eventType == "m.room.member" {
+		return a.putMember(r, u, stateKey, content)
 	}
 	sticky, err := stickyParam(r)
 	if err != nil {
@@ -108,6 +104,17 @@ func (a *API) putState(r *http.Request, u *httpapi.Requester) (any, error) {
 		RoomID: roomID, Sender: u.UserID, Type: eventType, StateKey: &stateKey, Content: content, StickyMS: sticky,
 	})
 	return eventID{id}, err
+}
+
+// checkState refuses what may not become the state of the room in the path, now or later, whatever the room's rules are.
+func (a *API) checkState(r *http.Request, u *httpapi.Requester, stateKey string, content json.RawMessage) error {
+	switch eventType := httpapi.Var(r, "eventType"); {
+	case u.Guest && eventType == "m.room.member" && gjson.GetBytes(content, "membership").Str != "leave":
+		return httpapi.GuestForbidden("Guests join rooms by /join, and change no other membership")
+	case eventType == "m.room.canonical_alias" && stateKey == "":
+		return a.checkCanonicalAlias(r, httpapi.Var(r, "roomId"), gjson.ParseBytes(content))
+	}
+	return nil
 }
 
 // checkCanonicalAlias refuses aliases that don't point to the room, unless the

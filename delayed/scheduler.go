@@ -215,12 +215,26 @@ func (s *Scheduler) send(ctx context.Context, e *storage.DelayedEvent) error {
 	case sender.Locked || sender.Deactivated:
 		return httpapi.Forbidden("The sender's account is locked or deactivated")
 	}
-	eventID, err := s.o.Rooms.Send(ctx, roomserver.EventRequest{
-		RoomID: e.RoomID, Sender: e.UserID, Type: e.Type, StateKey: e.StateKey, Content: e.Content, StickyMS: e.StickyMS,
-		DeviceID: roomserver.DelayedDevice, TxnID: e.ID, Endpoint: "delayed",
-	})
+	eventID, err := s.append(ctx, e, sender)
 	if err != nil {
 		return err
 	}
 	return s.db.FinaliseDelayedEvent(context.WithoutCancel(ctx), e.ID, time.Now(), eventID, nil)
+}
+
+// append adds the event to its room. A membership is changed as by the requests for that, with what
+// they make sure of beside the rules of rooms.
+func (s *Scheduler) append(ctx context.Context, e *storage.DelayedEvent, sender *storage.User) (eventID string, err error) {
+	if e.Type == "m.room.member" && e.StateKey != nil {
+		m := roomserver.MembershipRequest{RoomID: e.RoomID, Sender: e.UserID, Target: *e.StateKey, Guest: sender.Guest}
+		if err := httpapi.Unmarshal(e.Content, &m.Content); err != nil {
+			return "", err
+		}
+		m.Membership, _ = m.Content["membership"].(string)
+		return s.o.Rooms.SetMembership(ctx, m)
+	}
+	return s.o.Rooms.Send(ctx, roomserver.EventRequest{
+		RoomID: e.RoomID, Sender: e.UserID, Type: e.Type, StateKey: e.StateKey, Content: e.Content, StickyMS: e.StickyMS,
+		DeviceID: roomserver.DelayedDevice, TxnID: e.ID, Endpoint: "delayed",
+	})
 }

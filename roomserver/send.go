@@ -48,10 +48,13 @@ const maxIDBytes = 255
 // id once it is stored. Errors are *httpapi.Error: M_FORBIDDEN if the sender
 // isn't in the room or lacks the power, M_TOO_LARGE, M_BAD_JSON, M_NOT_FOUND if a
 // redaction's target isn't there and the sender may not redact whatever it is. A state event that says what the state says
-// already returns the one that is there.
+// already returns the one that is there. Memberships are changed by SetMembership alone.
 func (s *Server) Send(ctx context.Context, r EventRequest) (string, error) {
 	if err := r.Check(); err != nil {
 		return "", err
+	}
+	if r.Type == "m.room.member" && r.StateKey != nil {
+		return "", httpapi.InvalidParam("A membership isn't changed this way")
 	}
 	key := r.txnKey()
 	var redaction *redactionTarget
