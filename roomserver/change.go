@@ -21,6 +21,9 @@ const (
 // errRetry makes change start over with the room loaded anew.
 var errRetry = errors.New("start over")
 
+// errBehind is errRetry for a room whose memory isn't the newest.
+var errBehind = errors.New("the room in memory is behind")
+
 // change makes one change to a room: build adds events to the builder, and what
 // it added is appended to the stream as a whole. It returns after the commit.
 // build may run several times and must not keep anything from a former run.
@@ -46,6 +49,10 @@ func (s *Server) tryChange(ctx context.Context, roomID string, build func(b *bui
 	ticket, err := rm.append(ctx, s, slot, build)
 	if err != nil || ticket == nil {
 		slot.Release()
+		if errors.Is(err, errBehind) {
+			s.live.drop(rm)
+			return errRetry
+		}
 		var ask *askFirstError
 		if errors.As(err, &ask) && ask.events != nil {
 			return s.sendAsked(ctx, rm, ask)
@@ -69,6 +76,9 @@ func (rm *room) append(ctx context.Context, s *Server, slot storage.Slot, build 
 	defer rm.mu.Unlock()
 	if rm.dead {
 		return nil, errRetry
+	}
+	if rm.isBehind() {
+		return nil, errBehind
 	}
 	b := &builder{ctx: ctx, s: s, rm: rm, head: rm.head, pdus: map[int64]pduRef{}}
 	if err := build(b); err != nil {

@@ -56,6 +56,14 @@ func (rm *room) publish(c *storage.RoomChange) {
 	rm.view.Store(v)
 }
 
+// isBehind reports whether readers see more than what changes are built on: the room left
+// memory while it was being changed, and was read again before that change was stored. The
+// lock is held.
+func (rm *room) isBehind() bool {
+	v := rm.view.Load()
+	return v != nil && v.Room.Version > rm.head.row.Version
+}
+
 // roomCache holds the active rooms within a budget of bytes.
 type roomCache struct {
 	rooms   *otter.Cache[string, *room]
@@ -128,7 +136,9 @@ func (s *Server) read(ctx context.Context, roomID string) (rm *room, err error) 
 		rm = &room{id: roomID, version: version, pdus: map[int64]gomatrixserverlib.PDU{}}
 		rm.head = head{row: h.Room, state: h.State, summary: h.Summary, chain: newSnapshotChain(h.Chain, h.State)}
 		rm.view.Store(&View{Room: h.Room, State: h.State, Summary: h.Summary})
-		s.live.rooms.Set(roomID, rm)
+		if present, ok := s.live.rooms.SetIfAbsent(roomID, rm); !ok {
+			return present, nil // it was made meanwhile
+		}
 		again, err := s.db.GetRoom(ctx, roomID)
 		if err != nil {
 			return nil, err
@@ -136,6 +146,7 @@ func (s *Server) read(ctx context.Context, roomID string) (rm *room, err error) 
 		if again.Version == h.Room.Version {
 			break
 		}
+		s.live.drop(rm)
 	}
 	return rm, nil
 }
