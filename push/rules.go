@@ -142,7 +142,7 @@ func defaultUnderride() []Rule {
 const pollRule = ".org.matrix.msc3930.rule."
 
 func isPoll(part string) []Condition {
-	return []Condition{{Kind: "event_property_is", Key: "type", Value: quoted("org.matrix.msc3381.poll." + part)}}
+	return []Condition{eventMatch("type", "org.matrix.msc3381.poll."+part)}
 }
 
 // DefaultRules is the content of the m.push_rules account data of a user who
