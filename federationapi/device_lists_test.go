@@ -145,26 +145,32 @@ func TestDeviceLists(t *testing.T) {
 	}
 }
 
-// TestIntroduced tells the servers in a room of who comes into it, if they share no other with
-// them, that there are devices.
-func TestIntroduced(t *testing.T) {
-	all := newHearths(t, 2, nil)
-	one, two := all[0], all[1]
-	var told atomic.Int32
+// countUpdates counts how often a server is told of a device.
+func (h *hearth) countUpdates(deviceID string) *atomic.Int32 {
+	told := new(atomic.Int32)
 	front := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			t.Error(err)
+			h.t.Error(err)
 		}
 		for _, e := range gjson.GetBytes(body, "edus").Array() {
-			if e.Get("edu_type").Str == "m.device_list_update" && e.Get("content.device_id").Str == "PHONE" && e.Get("content.keys").Exists() {
+			if e.Get("edu_type").Str == "m.device_list_update" && e.Get("content.device_id").Str == deviceID {
 				told.Add(1)
 			}
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		next.ServeHTTP(w, r)
 	}
-	one.front.Store(&front)
+	h.front.Store(&front)
+	return told
+}
+
+// TestIntroduced tells the servers in a room of who comes into it, if they share no other with
+// them, that there are devices.
+func TestIntroduced(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	one, two := all[0], all[1]
+	told := one.countUpdates("PHONE")
 	bob := "@bob:" + two.name
 	two.device(bob, "PHONE")
 	two.keys(bob, "PHONE")
@@ -178,4 +184,19 @@ func TestIntroduced(t *testing.T) {
 	if n := told.Load(); n != 1 {
 		t.Errorf("one was told %d times", n)
 	}
+}
+
+// TestIntroducedWhenWhole introduces who joined a room without its members when these are known.
+func TestIntroducedWhenWhole(t *testing.T) {
+	all, room, bob, release := halfJoined(t, 2)
+	one, two := all[0], all[1]
+	two.device(bob, "PHONE")
+	two.say(room, bob, "hello")
+	eventually(t, "that bob is heard", func() bool { return len(one.heard(room)) == 1 })
+	told := one.countUpdates("PHONE")
+	release()
+	if err := two.rooms.WaitForMembers(background(t), room); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "that one is told of bob's device", func() bool { return told.Load() == 1 })
 }

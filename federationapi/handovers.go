@@ -2,11 +2,13 @@ package federationapi
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/userid"
+	"hearth/roomserver"
 	"hearth/storage"
 )
 
@@ -65,20 +67,69 @@ func (s *sender) handOver(ctx context.Context, arrival *storage.Event) (list []s
 	return list, nil
 }
 
+// introductionPause is how long after a room's members are known its servers are introduced to
+// this server's users there. Those that are in the room hear of the join itself; whoever leaves
+// again at once needs no introduction.
+const introductionPause = 3 * time.Second
+
 // introduce is a device of a user of this server who comes into a room, for the servers there
-// that shared none with them before: by one they learn that there is a list to ask for.
+// that shared none with them before: by one they learn that there is a list to ask for. Where
+// the room's servers aren't known yet, that is done when they are.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#device-management
 func (s *sender) introduce(ctx context.Context, arrival *storage.Event) (list []storage.Handover, err error) {
-	servers, err := s.serversIn(ctx, arrival.RoomID)
-	if err != nil || len(servers) == 0 || len(servers) == 1 && servers[s.a.serverName] > 0 {
-		return nil, err
-	}
 	before, err := s.a.rooms.EventList(ctx, []int64{arrival.ReplacesNID})
 	if err != nil || len(before) > 0 && isArrival(before[0]) {
 		return nil, err
 	}
-	userID := *arrival.StateKey
+	v, err := s.a.rooms.View(ctx, arrival.RoomID)
+	if errors.Is(err, roomserver.ErrUnknownRoom) {
+		return nil, nil
+	}
+	if err != nil || v.Room.IsPartial() {
+		return nil, err
+	}
+	return s.introductions(ctx, v, *arrival.StateKey)
+}
+
+// introduceLater introduces this server's users in a room whose members have just become known.
+// Of an introduction that a stop prevents the servers have the join, by which they ask as well.
+func (s *sender) introduceLater(roomID string) {
+	time.AfterFunc(introductionPause, func() {
+		s.goUnlessStopped(func() {
+			if err := s.introduceMembers(s.ctx, roomID); err != nil && s.ctx.Err() == nil {
+				s.a.log.Warn("introducing users to the servers in a room failed", "room", roomID, "err", err)
+			}
+		})
+	})
+}
+
+func (s *sender) introduceMembers(ctx context.Context, roomID string) error {
+	v, err := s.a.rooms.View(ctx, roomID)
+	if err != nil || v.Room.IsPartial() {
+		return err
+	}
+	var c storage.Change
+	for _, userID := range v.JoinedOf(s.a.serverName) {
+		list, err := s.introductions(ctx, v, userID)
+		if err != nil {
+			return err
+		}
+		c.Handovers = append(c.Handovers, list...)
+	}
+	if len(c.Handovers) == 0 {
+		return nil
+	}
+	return s.a.db.Stream.Append(ctx, &c)
+}
+
+// introductions are a device of a user in a room for those servers in it that share no other
+// with them.
+func (s *sender) introductions(ctx context.Context, v *roomserver.View, userID string) (list []storage.Handover, err error) {
+	servers := s.a.rooms.JoinedServers(v)
+	if len(servers) == 0 || len(servers) == 1 && servers[s.a.serverName] > 0 {
+		return nil, nil
+	}
 	deviceID, err := s.a.db.NewestDevice(ctx, userID)
 	if err != nil || deviceID == "" {
 		return nil, err

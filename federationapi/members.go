@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"hearth/internal/httpapi"
-	"hearth/internal/userid"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -201,20 +200,14 @@ func (a *API) completeFrom(ctx context.Context, server string, v *roomserver.Vie
 	if err := a.rooms.Complete(ctx, v.Room.ID, join.ID, told); err != nil {
 		return fmt.Errorf("taking over what %s tells: %w", server, err)
 	}
+	a.sender.introduceLater(v.Room.ID)
 	a.log.Info("a room has got its members", "room", v.Room.ID, "server", server, "took_over_in", time.Since(began).Round(time.Millisecond))
 	return nil
 }
 
 // giveUp has this server's users leave a room whose members nobody tells.
 func (m *memberFetcher) giveUp(ctx context.Context, v *roomserver.View) error {
-	var users []string
-	for it := v.State.Iterator(); !it.Done(); {
-		t, e, _ := it.Next()
-		if t.Type == "m.room.member" && e.Membership == "join" && userid.IsLocal(t.StateKey, m.a.serverName) {
-			users = append(users, t.StateKey)
-		}
-	}
-	for _, userID := range users {
+	for _, userID := range v.JoinedOf(m.a.serverName) {
 		_, err := m.a.rooms.SetMembership(ctx, roomserver.MembershipRequest{RoomID: v.Room.ID, Sender: userID, Target: userID, Membership: "leave",
 			Reason: "None of the servers in the room tells who is in it"})
 		if err != nil && httpapi.CodeOf(err) != "M_FORBIDDEN" {

@@ -7,7 +7,6 @@ import (
 	"github.com/matrix-org/gomatrixserverlib"
 
 	"hearth/internal/httpapi"
-	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -64,14 +63,7 @@ func (b *builder) complete(told []Told) error {
 // announceDevices has other servers told again of those devices of the room's users that
 // have changed since a position: not all servers were known that had to learn of it.
 func (b *builder) announceDevices(since storage.Position) error {
-	var users []string
-	for it := b.head.state.Iterator(); !it.Done(); {
-		t, e, _ := it.Next()
-		if t.Type == "m.room.member" && e.Membership == "join" && userid.IsLocal(t.StateKey, b.s.o.ServerName) {
-			users = append(users, t.StateKey)
-		}
-	}
-	changes, err := b.s.db.DeviceChangesOf(b.ctx, users, since)
+	changes, err := b.s.db.DeviceChangesOf(b.ctx, joinedOf(b.head.state, b.s.o.ServerName), since)
 	for _, c := range changes {
 		b.deviceLists = append(b.deviceLists, storage.DeviceListChange{UserID: c.UserID, DeviceID: c.DeviceID, Announce: true})
 	}

@@ -3,6 +3,7 @@ package roomserver
 import (
 	"context"
 
+	"hearth/internal/userid"
 	"hearth/storage"
 )
 
@@ -32,4 +33,17 @@ func (v *View) Membership(userID string) string {
 // Entry returns the event that holds a piece of state, if there is one.
 func (v *View) Entry(eventType, stateKey string) (storage.StateEntry, bool) {
 	return v.State.Get(storage.StateTuple{Type: eventType, StateKey: stateKey})
+}
+
+// JoinedOf returns a server's users who are in the room.
+func (v *View) JoinedOf(server string) []string { return joinedOf(v.State, server) }
+
+func joinedOf(state storage.StateMap, server string) (users []string) {
+	for it := state.Iterator(); !it.Done(); {
+		t, e, _ := it.Next()
+		if t.Type == "m.room.member" && e.Membership == "join" && userid.IsLocal(t.StateKey, server) {
+			users = append(users, t.StateKey)
+		}
+	}
+	return users
 }
