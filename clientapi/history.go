@@ -49,18 +49,12 @@ func (a *API) history(r *http.Request, u *httpapi.Requester) (*history, error) {
 	if err != nil {
 		return nil, err
 	}
-	vis, err := a.rooms.Visibility(r.Context(), v, u.UserID)
+	vis, err := a.rooms.Remembered(r.Context(), v, u.UserID)
 	if err != nil {
 		return nil, err
 	}
-	if v.Membership(u.UserID) != "join" && !vis.MayPeek() {
-		forgotten, err := a.db.HasForgotten(r.Context(), v.Room.NID, u.UserID)
-		if err != nil {
-			return nil, err
-		}
-		if forgotten || !vis.WasIn() {
-			return nil, notInRoom()
-		}
+	if v.Membership(u.UserID) != "join" && !vis.MayPeek() && !vis.WasIn() {
+		return nil, notInRoom()
 	}
 	f, err := filter.ParseRoomEvents(r.URL.Query().Get("filter"))
 	if err != nil {
@@ -173,7 +167,7 @@ func (h *history) fill(ctx context.Context, gap *storage.Gap, round int) (bool, 
 	if err != nil || !filled {
 		return false, err
 	}
-	h.vis, err = h.a.rooms.Visibility(ctx, h.v, h.to.UserID)
+	h.vis, err = h.a.rooms.Remembered(ctx, h.v, h.to.UserID)
 	return true, err
 }
 
@@ -280,16 +274,9 @@ func (a *API) eventIn(r *http.Request, u *httpapi.Requester, roomID string) (*hi
 	if err != nil {
 		return nil, nil, err
 	}
-	vis, err := a.rooms.Visibility(r.Context(), v, u.UserID)
+	vis, err := a.rooms.Remembered(r.Context(), v, u.UserID)
 	if err != nil {
 		return nil, nil, err
-	}
-	forgotten, err := a.db.HasForgotten(r.Context(), v.Room.NID, u.UserID)
-	if err != nil {
-		return nil, nil, err
-	}
-	if forgotten {
-		return nil, nil, noEvent
 	}
 	h := &history{a: a, v: v, vis: vis, to: reader(u)}
 	e, err := h.visibleEvent(r.Context(), httpapi.Var(r, "eventId"))

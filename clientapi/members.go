@@ -50,7 +50,9 @@ func (a *API) getMembers(r *http.Request, u *httpapi.Requester) (any, error) {
 		}
 	}
 	events, err := a.stateEvents(r.Context(), state, func(t storage.StateTuple, e storage.StateEntry) bool {
-		return t.Type == "m.room.member" && (want == "" || e.Membership == want) && (not == "" || e.Membership != not)
+		// Both together mean either of them.
+		wanted := want == "" && not == "" || want != "" && e.Membership == want || not != "" && e.Membership != not
+		return t.Type == "m.room.member" && wanted
 	})
 	if err != nil {
 		return nil, err

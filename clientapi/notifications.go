@@ -79,6 +79,11 @@ func (a *API) notifications(ctx context.Context, u *httpapi.Requester, page []st
 	if err != nil {
 		return nil, err
 	}
+	for nid, v := range views {
+		if visible[nid], err = a.rooms.Remembered(ctx, v, u.UserID); err != nil {
+			return nil, err
+		}
+	}
 	read, err := a.db.ReadPositions(ctx, u.UserID, rooms)
 	if err != nil {
 		return nil, err

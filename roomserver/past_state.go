@@ -24,7 +24,7 @@ func (s *Server) ReadableState(ctx context.Context, v *View, userID string) (sto
 	if v.Membership(userID) == "join" {
 		return v.State, nil
 	}
-	vis, err := s.Visibility(ctx, v, userID)
+	vis, err := s.Remembered(ctx, v, userID)
 	if err != nil {
 		return nil, err
 	}

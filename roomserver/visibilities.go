@@ -49,6 +49,22 @@ func (s *Server) Visibility(ctx context.Context, v *View, userID string) (*Visib
 	return found[v.Room.NID], err
 }
 
+// Remembered is Visibility for who asks for a room's past: of one that they have left and forgotten it is a
+// stranger's.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidforget
+func (s *Server) Remembered(ctx context.Context, v *View, userID string) (*Visibility, error) {
+	vis, err := s.Visibility(ctx, v, userID)
+	if err != nil || vis.current != "leave" && vis.current != "ban" {
+		return vis, err
+	}
+	forgotten, err := s.db.HasForgotten(ctx, v.Room.NID, userID)
+	if err != nil || !forgotten {
+		return vis, err
+	}
+	return newVisibility(v, "", nil, vis.settings), nil
+}
+
 func historyKeyOf(v *View, userID string) historyKey {
 	member, _ := v.Entry("m.room.member", userID)
 	setting, _ := v.Entry("m.room.history_visibility", "")

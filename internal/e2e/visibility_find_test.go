@@ -69,7 +69,7 @@ func (h *hall) checkDescription(t *testing.T, p *person) {
 	t.Helper()
 	summary := "/_matrix/client/v1/room_summary/" + url.PathEscape(h.id)
 	hierarchy := "/_matrix/client/v1/rooms/" + url.PathEscape(h.id) + "/hierarchy"
-	if inside := !p.away && p.name != "stranger"; !inside && h.visibility != "world_readable" {
+	if inside := p.section == "invite" || p.section == "join"; !inside && h.visibility != "world_readable" {
 		p.user.refused(t, http.StatusNotFound, "M_NOT_FOUND", "GET", summary, nil)
 		p.user.refused(t, http.StatusForbidden, "M_FORBIDDEN", "GET", hierarchy, nil)
 		return

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -24,8 +25,10 @@ type person struct {
 	sees map[string]string
 	// away is whether the room is left, so that it ends for them where they left.
 	away bool
-	// outside is whether they never were in, so that the room as such is closed to them.
+	// outside is whether they never were in, or have forgotten that, so that the room as such is closed to them.
 	outside bool
+	// section is where a first sync shows the room; nowhere if empty.
+	section string
 
 	user  *user
 	since string // a sync token from before the room was made
@@ -35,16 +38,18 @@ func people() []*person {
 	const all = "before invited joined gone back"
 	return []*person{
 		{name: "stranger", outside: true, sees: map[string]string{"world_readable": all}},
-		{name: "invitee", outside: true, sees: map[string]string{
+		{name: "invitee", outside: true, section: "invite", sees: map[string]string{
 			"world_readable": all, "invited": "invited joined gone back"}},
-		{name: "member", sees: map[string]string{
+		{name: "member", section: "join", sees: map[string]string{
 			"world_readable": all, "shared": all, "invited": "invited joined gone back", "joined": "joined gone back"}},
-		{name: "leaver", away: true, sees: map[string]string{
+		{name: "leaver", away: true, section: "leave", sees: map[string]string{
 			"world_readable": all, "shared": "before invited joined", "invited": "invited joined", "joined": "joined"}},
-		{name: "banned", away: true, sees: map[string]string{
+		{name: "banned", away: true, section: "leave", sees: map[string]string{
 			"world_readable": all, "shared": "before invited joined", "invited": "invited joined", "joined": "joined"}},
-		{name: "returner", sees: map[string]string{
+		{name: "returner", section: "join", sees: map[string]string{
 			"world_readable": all, "shared": all, "invited": "invited joined back", "joined": "joined back"}},
+		{name: "forgetter", outside: true, sees: map[string]string{"world_readable": all}},
+		{name: "knocker", outside: true, section: "knock", sees: map[string]string{"world_readable": all}},
 	}
 }
 
@@ -101,22 +106,24 @@ func stage(t *testing.T, visibility string, alice, late *user, cast []*person) *
 	}
 	h.stuck = alice.ok(t, "PUT", inRoom(h.id, "send/org.example.call/stuck?org.matrix.msc4354.sticky_duration_ms=3600000"),
 		map[string]any{"text": "sticks"}).Get("event_id").String()
-	invitee, leaver, banned, returner := cast[1].user, cast[3].user, cast[4].user, cast[5].user
+	invitee, leaver, banned, returner, forgetter := cast[1].user, cast[3].user, cast[4].user, cast[5].user, cast[6].user
 
 	say("before")
-	for _, p := range cast[1:] {
+	for _, p := range cast[1:7] {
 		alice.act(t, h.id, "invite", p.user.id)
 	}
 	say("invited")
-	for _, p := range cast[1:] {
+	for _, p := range cast[1:7] {
 		if p.user != invitee {
 			p.user.join(t, h.id)
 		}
 	}
 	say("joined")
-	for _, u := range []*user{leaver, returner} {
+	for _, u := range []*user{leaver, returner, forgetter} {
 		u.ok(t, "POST", inRoom(h.id, "leave"), map[string]any{})
 	}
+	forgetter.ok(t, "POST", inRoom(h.id, "forget"), map[string]any{})
+	h.knock(t, alice, cast[7].user)
 	alice.act(t, h.id, "ban", banned.id)
 	alice.setState(t, h.id, "m.room.topic", "", map[string]any{"topic": "new"})
 	alice.act(t, h.id, "invite", late.id)
@@ -128,6 +135,17 @@ func stage(t *testing.T, visibility string, alice, late *user, cast []*person) *
 	h.delayed = alice.ok(t, "PUT", inRoom(h.id, "send/m.room.message/later?org.matrix.msc4140.delay=600000"),
 		map[string]any{"msgtype": "m.text", "body": "scheduled by alice"}).Get("delay_id").String()
 	return h
+}
+
+// knock has somebody ask to be let into the room while that can be asked.
+func (h *hall) knock(t *testing.T, alice, who *user) {
+	t.Helper()
+	for _, rule := range []string{"knock", "invite"} {
+		alice.setState(t, h.id, "m.room.join_rules", "", map[string]any{"join_rule": rule})
+		if rule == "knock" {
+			who.ok(t, "POST", clientV3+"/knock/"+url.PathEscape(h.id), map[string]any{})
+		}
+	}
 }
 
 func (h *hall) visible(p *person) []string { return strings.Fields(p.sees[h.visibility]) }
@@ -211,21 +229,20 @@ func (h *hall) checkSync(t *testing.T, p *person) {
 	t.Helper()
 	filter := `{"room":{"include_leave":true,"timeline":{"limit":100}}}`
 	for name, answer := range map[string]gjson.Result{"first sync": p.user.sync(t, "", filter), "sync": p.user.sync(t, p.since, filter)} {
-		section := map[string]string{"stranger": "", "invitee": "invite", "leaver": "leave", "banned": "leave"}
-		want, special := section[p.name]
-		if !special {
-			want = "join"
+		want := p.section
+		if p.name == "forgetter" && name == "sync" {
+			continue // it tells other devices that the room was left, if that was since
 		}
 		for _, have := range []string{"invite", "join", "leave", "knock"} {
 			room := answer.Get("rooms." + have + "." + escapeKey(h.id))
 			if room.Exists() != (have == want) {
 				t.Errorf("%s: room in section %q: %v", name, have, room.Exists())
 			}
-			if room.Exists() && have != "invite" {
+			if room.Exists() && have != "invite" && have != "knock" {
 				h.checkWords(t, p, name, room.Get("timeline.events").Array())
 			}
-			if room.Exists() && have == "invite" && strings.Contains(room.Raw, "m.room.message") {
-				t.Errorf("%s: an invite shows messages: %s", name, room.Raw)
+			if room.Exists() && (have == "invite" || have == "knock") && strings.Contains(room.Raw, "m.room.message") {
+				t.Errorf("%s: who is outside is shown messages: %s", name, room.Raw)
 			}
 		}
 	}
@@ -239,7 +256,7 @@ func (h *hall) checkSlidingSync(t *testing.T, p *person) {
 	} {
 		body := fmt.Sprintf(`{"room_subscriptions":{%q:{"timeline_limit":100,"required_state":%s}}}`, h.id, state)
 		room := p.user.ok(t, "POST", "/_matrix/client/"+path, body).Get("rooms." + escapeKey(h.id))
-		if room.Exists() == (p.name == "stranger") {
+		if room.Exists() == (p.section == "") {
 			t.Errorf("%s tells of the room: %v", path, room.Exists())
 		}
 		if p.outside {
