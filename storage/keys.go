@@ -61,6 +61,12 @@ var ErrKeyExists = errors.New("another key has this id")
 func (db *DB) AddOneTimeKeys(ctx context.Context, userID, deviceID string, keys []DeviceKey) error {
 	defer db.keyCounts.changed(userID, deviceID)
 	return db.inTx(ctx, func(tx *sql.Tx) error {
+		// A client that repeats a request while the first is at it may name the keys in another
+		// order: without the lock each could wait for a key of the other's.
+		if _, err := tx.ExecContext(ctx, `
+			SELECT 1 FROM devices WHERE user_id = $1 AND device_id = $2 FOR NO KEY UPDATE`, userID, deviceID); err != nil {
+			return fmt.Errorf("locking a device: %w", err)
+		}
 		for _, k := range keys {
 			var same bool
 			err := tx.QueryRowContext(ctx, `
