@@ -55,12 +55,27 @@ func (h *hub) follow(b *storage.Batch) {
 	}
 }
 
+// followEncrypted notes who has sent something encrypted: that is news to their own devices, also to
+// those that ask for no rooms.
+func (h *hub) followEncrypted(c *storage.RoomChange) {
+	for _, e := range c.Events {
+		if e.Type != "m.room.encrypted" || e.Position == 0 {
+			continue
+		}
+		if u := h.users[e.Sender]; u != nil {
+			u.encrypted.Store(e.Position)
+			h.concerns(u, e.Position)
+		}
+	}
+}
+
 func (h *hub) followRoom(c *storage.RoomChange) {
 	for _, m := range c.Memberships {
 		h.followMembership(m)
 	}
 	h.wakePeekers(c.Room.NID)
 	h.followSticky(c)
+	h.followEncrypted(c)
 	r := h.rooms[c.Room.NID]
 	if r == nil {
 		return

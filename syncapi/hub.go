@@ -190,6 +190,8 @@ type user struct {
 	// the serial of the newest change in one of their rooms.
 	news   atomic.Int64
 	typing atomic.Int64
+	// encrypted is the position of the newest encrypted event that the user has sent.
+	encrypted atomic.Int64
 	// deviceNews is the position of the newest change of devices of somebody who shares a
 	// room with the user.
 	deviceNews atomic.Int64

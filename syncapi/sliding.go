@@ -211,11 +211,17 @@ func (q *slide) build(ctx context.Context, last bool) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !last && !v.anyRoom() && e.empty() {
+	if !last && !v.anyRoom() && e.empty() && !q.hasSent() {
 		return nil, nil
 	}
 	pos := slidingPos{position: s.position, typing: s.typing, devices: s.devices, serial: q.remember(v)}
 	return q.write(pos, v, e), nil
+}
+
+// hasSent reports whether the user has sent something encrypted since the client's pos. A client
+// with a connection for encryption alone backs up the keys of what it sends at each answer there.
+func (q *slide) hasSent() bool {
+	return q.params.extensions.E2EE.Enabled && q.u.encrypted.Load() > int64(q.pos.position)
 }
 
 // sayNothing writes the answer when nothing happened.

@@ -408,3 +408,19 @@ func TestSlidingRefusals(t *testing.T) {
 	status, answer := w.do("POST", "/_matrix/client/v4/sync", "bob/PHONE", map[string]any{"room_subscriptions": many})
 	want(t, "too many subscriptions", fmt.Sprint(status, answer.Get("errcode")), "400 M_INVALID_PARAM")
 }
+
+// TestSlidingBackup answers a connection for encryption alone when the user has sent something
+// encrypted, as clients back up the keys of that then.
+func TestSlidingBackup(t *testing.T) {
+	w := newWorld(t)
+	room := w.newRoom("bob")
+	w.join(room, "carol")
+	s := w.slider("bob")
+	s.conn, s.extensions = "encryption", `{"e2ee":{"enabled":true},"to_device":{"enabled":true}}`
+	s.sync(0)
+	w.event(room, "carol", "m.room.encrypted", nil, map[string]any{"ciphertext": "x"})
+	s.sync(50 * time.Millisecond)
+	w.event(room, "bob", "m.room.encrypted", nil, map[string]any{"ciphertext": "x"})
+	answer := s.sync(time.Hour)
+	want(t, "keys", answer.Get("extensions.e2ee.device_one_time_keys_count").Exists(), true)
+}
