@@ -152,7 +152,7 @@ func TestProfile(t *testing.T) {
 	})
 	token := w.register("alice")
 	const profile = "/profile/@alice:test.local"
-	if p := w.ok("GET", profile, "", nil); len(p) != 0 {
+	if p := w.ok("GET", profile, "", nil); fmt.Sprint(p) != "map[displayname:alice]" {
 		t.Errorf("a new profile: %v", p)
 	}
 	w.ok("PUT", profile+"/displayname", token, object{"displayname": "Alice <&> \u2028"})

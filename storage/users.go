@@ -28,11 +28,15 @@ type User struct {
 	CreatedAt   time.Time
 }
 
-// insertUser makes an account unless its id is taken, and has it found by its name.
+// insertUser makes an account unless its id is taken, and has it found by its name, which is
+// the local part of its id to begin with.
 const insertUser = `
 	WITH made AS (
 		INSERT INTO users (user_id, password_hash, admin, user_type, guest) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (user_id) DO NOTHING RETURNING user_id
+	), named AS (
+		INSERT INTO profiles (user_id, field, value)
+		SELECT user_id, 'displayname', to_json(split_part(substr(user_id, 2), ':', 1)) FROM made WHERE NOT $5
 	) INSERT INTO stale_people (user_id) SELECT user_id FROM made
 	ON CONFLICT (user_id) DO UPDATE SET user_id = excluded.user_id`
 
