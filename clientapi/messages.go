@@ -57,7 +57,7 @@ func (a *API) getMessages(r *http.Request, u *httpapi.Requester) (any, error) {
 	return h.messagesAnswer(r, page)
 }
 
-// messagesPage is a page of history between two gaps.
+// messagesPage is a page of history between two gaps. There may be more after it.
 type messagesPage struct {
 	start, end token.Gap
 	more       bool
@@ -75,6 +75,10 @@ func (h *history) messagesBack(r *http.Request, n int, live token.Gap) (p messag
 	var end storage.Place
 	p.events, end, p.more, err = h.backwards(r.Context(), n, p.start.Next(), floor.After)
 	p.end = token.Before(end)
+	if last := len(p.events) - 1; last >= 0 && r.URL.Query().Get("filter") != "" && p.events[last].Type != "m.room.create" {
+		// Whether that was the start isn't seen from what a filter leaves; clients ask once more.
+		p.more = true
+	}
 	return p, err
 }
 
@@ -89,6 +93,7 @@ func (h *history) messagesForth(r *http.Request, n int) (p messagesPage, err err
 	var end storage.Place
 	p.events, end, p.more, err = h.forwards(r.Context(), n, p.start.After, ceiling.After)
 	p.end = token.After(end)
+	p.more = p.more || len(p.events) > 0 // what is said next comes after them
 	return p, err
 }
 

@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -95,4 +96,43 @@ func TestMembersThen(t *testing.T) {
 	if now := w.ok("GET", "/rooms/"+room+"/members", alice, nil)["chunk"].([]any); len(now) != 2 {
 		t.Errorf("the members are %v", now)
 	}
+}
+
+// TestEnds pages to both ends of a room. What is said next comes after the newest page, and after
+// what a filter leaves it isn't seen that there is nothing more.
+func TestEnds(t *testing.T) {
+	w := newWorld(t, nil)
+	alice := w.register("alice")
+	room := w.ok("POST", "/createRoom", alice, object{"preset": "public_chat"})["room_id"].(string)
+	said := w.ok("PUT", "/rooms/"+room+"/send/m.room.message/1", alice, object{"msgtype": "m.text", "body": "hello"})["event_id"]
+	page := func(query string) object {
+		t.Helper()
+		return w.ok("GET", "/rooms/"+room+"/messages?"+query, alice, nil)
+	}
+	messages := "&filter=" + url.QueryEscape(`{"types":["m.room.message"]}`)
+	for _, query := range []string{"dir=f&limit=100", "dir=f" + messages, "dir=b" + messages} {
+		first := page(query)
+		if chunk := first["chunk"].([]any); len(chunk) == 0 || first["end"] == nil {
+			t.Fatalf("%s: %v", query, first)
+		}
+		if last := page(query + "&from=" + first["end"].(string)); len(last["chunk"].([]any)) != 0 || last["end"] != nil {
+			t.Errorf("%s: and then %v", query, last)
+		}
+	}
+	if first := page("dir=f" + messages)["chunk"].([]any); first[0].(object)["event_id"] != said {
+		t.Errorf("the message is %v", first)
+	}
+	if all := page("dir=b&limit=100"); all["end"] != nil {
+		t.Errorf("before the room's beginning there is %v", all["end"])
+	}
+}
+
+// TestNobodyThere: whoever was invited by somebody who has left since is told that the room is empty.
+func TestNobodyThere(t *testing.T) {
+	w := newWorld(t, nil)
+	alice, bob := w.register("alice"), w.register("bob")
+	room := w.ok("POST", "/createRoom", alice, object{"invite": []string{"@bob:test.local"}})["room_id"].(string)
+	w.ok("POST", "/rooms/"+room+"/leave", alice, object{})
+	w.refused(404, "M_NOT_FOUND", "POST", "/rooms/"+room+"/join", bob, object{})
+	w.ok("POST", "/rooms/"+room+"/leave", bob, object{})
 }

@@ -128,6 +128,9 @@ func (b *builder) setMembership(r MembershipRequest, content map[string]any) (*s
 			return nil, err
 		}
 	}
+	if r.Membership == "join" && current.Membership == "invite" && b.head.summary.JoinedMembers == 0 {
+		return nil, httpapi.NotFound("Nobody is in the room any more") // clients say so to whom was invited
+	}
 	if r.Membership == "join" {
 		if err := b.authoriseRestricted(r.Target, content); err != nil {
 			return nil, err
