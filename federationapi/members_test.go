@@ -161,14 +161,20 @@ func TestJudgedAnew(t *testing.T) {
 	create, levels := id("m.room.create", ""), id("m.room.power_levels", "")
 	join := two.view(room).Room.ForwardExtremities[0]
 	kick := one.forgeAs(room, dave, "m.room.member", &elsie, object{"membership": "leave"}, join, create, levels, old, id("m.room.member", elsie))
-	word := one.forgeAs(room, elsie, "m.room.message", nil, object{"msgtype": "m.text", "body": "I am here"}, kick.EventID(), create, levels, id("m.room.member", elsie))
-	for _, said := range one.push(two, kick.JSON(), word.JSON()) {
+	carol := "@carol:" + one.name
+	other := one.forgeAs(room, dave, "m.room.member", &carol, object{"membership": "leave"}, kick.EventID(), create, levels, old, id("m.room.member", carol))
+	out := one.forgeAs(room, carol, "m.room.member", &carol, object{"membership": "leave"}, other.EventID(), create, levels, id("m.room.member", carol))
+	word := one.forgeAs(room, elsie, "m.room.message", nil, object{"msgtype": "m.text", "body": "I am here"}, out.EventID(), create, levels, id("m.room.member", elsie))
+	for _, said := range one.push(two, kick.JSON(), other.JSON(), out.JSON(), word.JSON()) {
 		if said != "" {
 			t.Errorf("an event was refused for good: %s", said)
 		}
 	}
 	if two.membership(room, elsie) != "leave" || len(two.heard(room)) != 0 {
 		t.Errorf("elsie is %q and was heard: %v", two.membership(room, elsie), two.heard(room))
+	}
+	if !two.event(room, out.EventID()).Accepted() {
+		t.Error("carol doesn't get out")
 	}
 	release()
 	if err := two.rooms.WaitForMembers(background(t), room); err != nil {

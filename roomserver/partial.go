@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
+	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
 	"hearth/internal/userid"
@@ -94,6 +95,24 @@ func claimed(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, state s
 		}
 	}
 	return list
+}
+
+// wayOut is by what somebody who leaves was in the room, if a state has it that somebody else made
+// them leave: without the members it isn't known whether they might. Who goes is told of.
+func wayOut(pdu gomatrixserverlib.PDU, known map[string]*storage.Event, state storage.StateMap) []*storage.Event {
+	sender := string(pdu.SenderID())
+	if pdu.Type() != "m.room.member" || !pdu.StateKeyEquals(sender) || gjson.GetBytes(pdu.Content(), "membership").Str != "leave" {
+		return nil
+	}
+	if now, _ := state.Get(storage.StateTuple{Type: "m.room.member", StateKey: sender}); now.Membership != "leave" {
+		return nil
+	}
+	for _, id := range pdu.AuthEventIDs() {
+		if e := known[id]; e.Type == "m.room.member" && e.IsState() && *e.StateKey == sender && e.Flags&storage.Rejected == 0 {
+			return []*storage.Event{e}
+		}
+	}
+	return nil
 }
 
 func withMembers(state storage.StateMap, members []*storage.Event) storage.StateMap {

@@ -157,7 +157,7 @@ func (b *builder) receive(pdu gomatrixserverlib.PDU, how reception) (*RefusedErr
 	if at.partial {
 		e.Flags |= storage.Presumed
 		unheard = claimed(pdu, known, at.state)
-		at.state = withMembers(at.state, unheard)
+		at.state = withMembers(withMembers(at.state, unheard), wayOut(pdu, known, at.state))
 	}
 	refused, err := b.judge(pdu, known, at)
 	if err == nil && refused == nil {

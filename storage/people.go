@@ -141,7 +141,7 @@ type PeopleQuery struct {
 	// IDPrefix is what the user id begins with, "" for anything.
 	IDPrefix string
 	// Asker is who looks; they find those who share a room with them, and those in
-	// rooms that anybody may join or look into.
+	// rooms that anybody may join or look into, also themselves if they are in one of these.
 	Asker string
 	// LocalSuffix, unless "", is what the ids of users end in who are always found.
 	LocalSuffix string
@@ -172,7 +172,9 @@ func (db *DB) FindPeople(ctx context.Context, q PeopleQuery, limit int) ([]Perso
 		), size AS MATERIALIZED (
 			SELECT coalesce(sum(joined_members), 0) <= `+fewPeople+` AS few FROM room_summaries WHERE room_nid IN (SELECT room_nid FROM seen)
 		) SELECT user_id, display_name, avatar_url FROM people p
-		WHERE p.user_id <> $1`+conditions+` AND ($2 <> '' AND right(p.user_id, length($2)) = $2
+		WHERE (p.user_id <> $1 OR EXISTS (
+			SELECT FROM memberships m JOIN room_summaries s USING (room_nid) WHERE m.user_id = $1 AND m.membership = 'join'
+			AND (s.join_rule = 'public' OR s.history_visibility = 'world_readable')))`+conditions+` AND ($2 <> '' AND right(p.user_id, length($2)) = $2
 			OR p.user_id IN (SELECT m.user_id FROM memberships m JOIN seen USING (room_nid) WHERE m.membership = 'join' AND (SELECT few FROM size))
 			OR NOT (SELECT few FROM size) AND EXISTS (
 				SELECT FROM memberships m WHERE m.user_id = p.user_id AND m.membership = 'join' AND m.room_nid + 0 = ANY(ARRAY(SELECT room_nid FROM seen)) OFFSET 0))
