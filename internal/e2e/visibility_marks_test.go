@@ -31,11 +31,14 @@ func (h *hall) checkReports(t *testing.T, p *person) {
 	}
 }
 
+// delayedEvents begins the paths of delayed events (MSC4140).
+const delayedEvents = "/_matrix/client/unstable/org.matrix.msc4140"
+
 // checkDelayed: what Alice has scheduled is hers until it is sent. Its id, which nobody can guess, is all
 // that others could know of it, and it is worth as much to them as any.
 func (h *hall) checkDelayed(t *testing.T, p *person) {
 	t.Helper()
-	const path = "/_matrix/client/unstable/org.matrix.msc4140"
+	const path = delayedEvents
 	if list := p.user.ok(t, "GET", path+"/delayed_events", nil).Raw; strings.Contains(list, "scheduled by alice") || strings.Contains(list, h.delayed) {
 		t.Errorf("the list of delayed events is %s", list)
 	}

@@ -132,8 +132,8 @@ func stage(t *testing.T, visibility string, alice, late *user, cast []*person) *
 	alice.act(t, h.id, "invite", returner.id)
 	returner.join(t, h.id)
 	say("back")
-	h.delayed = alice.ok(t, "PUT", inRoom(h.id, "send/m.room.message/later?org.matrix.msc4140.delay=600000"),
-		map[string]any{"msgtype": "m.text", "body": "scheduled by alice"}).Get("delay_id").String()
+	h.delayed = alice.ok(t, "PUT", delayedEvents+"/rooms/"+h.id+"/delayed_event/m.room.message/later",
+		map[string]any{"delay_ms": 600_000, "content": map[string]any{"msgtype": "m.text", "body": "scheduled by alice"}}).Get("delay_id").String()
 	return h
 }
 
