@@ -78,6 +78,9 @@ func (a *API) putAlias(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if body.RoomID == "" {
+		return nil, httpapi.MissingParam("room_id is missing")
+	}
 	if domain != a.serverName {
 		return nil, httpapi.InvalidParam("Aliases made here must end in :%s", a.serverName)
 	}
@@ -94,6 +97,9 @@ func (a *API) putAlias(r *http.Request, u *httpapi.Requester) (any, error) {
 	err = a.db.CreateAlias(r.Context(), v.Room.NID, storage.Alias{Alias: name, Creator: u.UserID})
 	if storage.IsUniqueViolation(err) {
 		return nil, httpapi.New(http.StatusConflict, "M_UNKNOWN", "The alias %s is taken", name)
+	}
+	if errors.Is(err, storage.ErrTooManyAliases) {
+		return nil, httpapi.LimitReached("The room has %d aliases, the most there may be", storage.MaxAliases)
 	}
 	return nil, err
 }

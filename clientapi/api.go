@@ -172,7 +172,7 @@ func (a *API) Seen(u *httpapi.Requester, ip, userAgent string) {
 
 // Register adds the API's routes to a server.
 func (a *API) Register(s *httpapi.Server) {
-	s.Register([]string{"/_matrix/client/v3", "/_matrix/client/r0"}, slices.Concat(a.roomRoutes(), a.sessionRoutes(), a.keyRoutes(), a.keyBackupRoutes()))
+	s.Register(httpapi.ClientPrefixes, slices.Concat(a.roomRoutes(), a.sessionRoutes(), a.keyRoutes(), a.keyBackupRoutes()))
 	s.Register([]string{"/_matrix/client/v1", "/_matrix/client/unstable"}, a.relationRoutes())
 	a.registerFinding(s)
 	a.registerAccounts(s)

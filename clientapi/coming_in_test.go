@@ -81,7 +81,10 @@ func TestInviteBlocking(t *testing.T) {
 		}
 	}
 	setBlock(`{"default_action":"block"}`)
-	room := w.ok("POST", "/createRoom", alice, object{"invite": []string{"@bob:test.local"}})["room_id"].(string)
+	w.refused(403, "M_INVITE_BLOCKED", "POST", "/createRoom", alice, object{"invite": []string{"@bob:test.local"}})
+	w.register("carol")
+	room := w.ok("POST", "/createRoom", alice, object{"invite": []string{"@bob:test.local", "@carol:test.local"}})["room_id"].(string)
+	same(t, "invited", w.state(room, alice, "m.room.member", "@carol:test.local"), object{"membership": "invite"})
 	w.refused(404, "M_NOT_FOUND", "GET", "/rooms/"+room+"/state/m.room.member/@bob:test.local", alice, nil)
 	w.refused(403, "M_INVITE_BLOCKED", "POST", "/rooms/"+room+"/invite", alice, object{"user_id": "@bob:test.local"})
 	w.refused(403, "M_INVITE_BLOCKED", "PUT", "/rooms/"+room+"/state/m.room.member/@bob:test.local", alice, object{"membership": "invite"})

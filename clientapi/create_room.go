@@ -77,6 +77,7 @@ func (a *API) postCreateRoom(r *http.Request, u *httpapi.Requester) (any, error)
 	}
 	others := body.invitees(u.UserID)
 	others = slices.DeleteFunc(others, func(id string) bool { return userid.Domain(id) == a.serverName })
+	q.InvitesMore = len(others)+len(body.Invite3PID) > 0
 	if len(others) > 0 && a.o.Federation == nil {
 		return nil, httpapi.Forbidden("This server doesn't federate: only its own users can be invited")
 	}

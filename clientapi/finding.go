@@ -11,7 +11,7 @@ import (
 func (a *API) registerFinding(s *httpapi.Server) {
 	const v1, unstable = "/_matrix/client/v1", "/_matrix/client/unstable/"
 	s.Register([]string{v1, unstable + "org.matrix.msc2946"}, a.spaceRoutes())
-	s.Register([]string{"/_matrix/client/v3", "/_matrix/client/r0"}, slices.Concat(a.searchRoutes(), a.userDirectoryRoutes(), a.initialSyncRoutes()))
+	s.Register(httpapi.ClientPrefixes, slices.Concat(a.searchRoutes(), a.userDirectoryRoutes(), a.initialSyncRoutes()))
 	s.Register([]string{v1}, a.mutualRoomsRoute("/mutual_rooms"))
 	s.Register([]string{unstable + "uk.half-shot.msc2666"}, a.mutualRoomsRoute("/user/mutual_rooms"))
 	s.Register([]string{v1, unstable + "org.matrix.msc3030"}, a.timestampRoutes())

@@ -22,13 +22,14 @@ func (a *API) loginRoutes() []httpapi.Route {
 
 // sessionAnswer is what login and registration answer.
 type sessionAnswer struct {
-	UserID       string     `json:"user_id"`
-	DeviceID     string     `json:"device_id,omitempty"`
-	AccessToken  string     `json:"access_token,omitempty"`
-	RefreshToken string     `json:"refresh_token,omitempty"`
-	ExpiresInMS  int64      `json:"expires_in_ms,omitempty"`
-	HomeServer   string     `json:"home_server,omitempty"`
-	WellKnown    *wellKnown `json:"well_known,omitempty"`
+	UserID       string `json:"user_id"`
+	DeviceID     string `json:"device_id,omitempty"`
+	AccessToken  string `json:"access_token,omitempty"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	ExpiresInMS  int64  `json:"expires_in_ms,omitempty"`
+	// HomeServer is what clients of old store their sessions with.
+	HomeServer string     `json:"home_server,omitempty"`
+	WellKnown  *wellKnown `json:"well_known,omitempty"`
 }
 
 // newSession says for whom createSession makes a session.
@@ -56,7 +57,7 @@ func (a *API) createSession(ctx context.Context, n newSession) (*sessionAnswer, 
 		n.DeviceID = rand.Text()[:10]
 	}
 	answer, token := a.issue(n.Refreshable)
-	answer.UserID, answer.DeviceID = n.UserID, n.DeviceID
+	answer.UserID, answer.DeviceID, answer.HomeServer = n.UserID, n.DeviceID, a.serverName
 	if n.oauthClient != "" {
 		client := hashToken(n.oauthClient)
 		token.OAuthClient = &client
@@ -64,6 +65,9 @@ func (a *API) createSession(ctx context.Context, n newSession) (*sessionAnswer, 
 	gone, err := a.db.CreateSession(ctx, n.UserID, n.DeviceID, n.DisplayName, token)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, userDeactivated()
+	}
+	if errors.Is(err, storage.ErrDeviceIsKey) {
+		return nil, httpapi.Forbidden("The device_id is that of a cross-signing key")
 	}
 	if err != nil {
 		return nil, err

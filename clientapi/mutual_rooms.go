@@ -23,7 +23,7 @@ func (a *API) getMutualRooms(r *http.Request, u *httpapi.Requester) (any, error)
 	if other == "" {
 		return nil, httpapi.MissingParam("user_id is missing")
 	}
-	if _, _, ok := userid.Split(other); !ok {
+	if local, _, ok := userid.Split(other); !ok || !userid.IsCompliant(local) {
 		return nil, httpapi.InvalidParam("%q is no user id", other)
 	}
 	if other == u.UserID {

@@ -175,7 +175,7 @@ func (a *API) register(ctx context.Context, body *registration) (*sessionAnswer,
 		}
 	}
 	if body.InhibitLogin {
-		return &sessionAnswer{UserID: account.User.ID}, nil
+		return &sessionAnswer{UserID: account.User.ID, HomeServer: a.serverName}, nil
 	}
 	body.UserID = account.User.ID
 	return a.createSession(ctx, body.newSession)

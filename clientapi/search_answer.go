@@ -199,9 +199,17 @@ func (s *searchAnswer) profiles(ctx context.Context, at *storage.Event, events [
 	return profiles, nil
 }
 
-// state is the state of the rooms on the page, as the user may read it.
+// maxSearchState bounds the state that comes with a page of results, in events. Tests lower it.
+var maxSearchState = 10_000
+
+// state is the state of the rooms on the page, as the user may read it. Where that is more than an answer
+// holds, it is without those members who have said nothing of what was found.
 func (s *searchAnswer) state(page []search.Found) (map[string]json.RawMessage, error) {
-	ctx, rooms := s.r.Context(), map[string]json.RawMessage{}
+	ctx, rooms, left := s.r.Context(), map[string]json.RawMessage{}, maxSearchState
+	senders := map[string]bool{s.to.UserID: true}
+	for _, f := range page {
+		senders[f.Event.Sender] = true
+	}
 	for _, f := range page {
 		if rooms[f.Event.RoomID] != nil {
 			continue
@@ -213,7 +221,14 @@ func (s *searchAnswer) state(page []search.Found) (map[string]json.RawMessage, e
 		if state == nil {
 			continue
 		}
-		events, err := s.a.stateEvents(ctx, state, nil)
+		whole := state.Len() <= left
+		events, err := s.a.stateEvents(ctx, state, func(t storage.StateTuple, _ storage.StateEntry) bool {
+			wanted := left > 0 && (whole || t.Type != "m.room.member" || senders[t.StateKey])
+			if wanted {
+				left--
+			}
+			return wanted
+		})
 		if err != nil {
 			return nil, err
 		}

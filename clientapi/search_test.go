@@ -120,3 +120,31 @@ func TestMutualRooms(t *testing.T) {
 	w.refused(http.StatusBadRequest, "M_INVALID_PARAM", "GET", path+"@bob:test.local&from=x", alice, nil)
 	w.refused(http.StatusBadRequest, "M_MISSING_PARAM", "GET", path, alice, nil)
 }
+
+// TestSearchStateBound: the state that comes with results has what is needed to show them, of however large a room.
+func TestSearchStateBound(t *testing.T) {
+	defer func(n int) { maxSearchState = n }(maxSearchState)
+	w := newWorld(t, nil)
+	alice, bob, carol := w.register("alice"), w.register("bob"), w.register("carol")
+	room := w.ok("POST", "/createRoom", alice, object{"preset": "public_chat"})["room_id"].(string)
+	w.ok("POST", "/join/"+room, bob, nil)
+	w.ok("POST", "/join/"+room, carol, nil)
+	w.ok("PUT", "/rooms/"+room+"/send/m.room.message/1", bob, object{"msgtype": "m.text", "body": "lantern"})
+	members := func() (list []any) {
+		body := object{"search_categories": object{"room_events": object{"search_term": "lantern", "include_state": true}}}
+		state := w.ok("POST", "/search", alice, body)["search_categories"].(object)["room_events"].(object)["state"].(object)[room].([]any)
+		for _, e := range state {
+			if e.(object)["type"] == "m.room.member" {
+				list = append(list, e.(object)["state_key"])
+			}
+		}
+		return list
+	}
+	if got := members(); len(got) != 3 {
+		t.Errorf("members of a small room: %v", got)
+	}
+	maxSearchState = 6 // the state has seven events
+	if got := members(); len(got) != 2 {
+		t.Errorf("members of a large room: %v", got)
+	}
+}

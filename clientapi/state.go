@@ -6,10 +6,12 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
+	"hearth/internal/userid"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -112,7 +114,7 @@ func (a *API) checkState(r *http.Request, u *httpapi.Requester, stateKey string,
 	case u.Guest && eventType == "m.room.member" && gjson.GetBytes(content, "membership").Str != "leave":
 		return httpapi.GuestForbidden("Guests join rooms by /join, and change no other membership")
 	case eventType == "m.room.canonical_alias" && stateKey == "":
-		return a.checkCanonicalAlias(r, httpapi.Var(r, "roomId"), gjson.ParseBytes(content))
+		return a.checkCanonicalAlias(r, u, httpapi.Var(r, "roomId"), gjson.ParseBytes(content))
 	}
 	return nil
 }
@@ -121,7 +123,7 @@ func (a *API) checkState(r *http.Request, u *httpapi.Requester, stateKey string,
 // room names them already.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#mroomcanonical_alias
-func (a *API) checkCanonicalAlias(r *http.Request, roomID string, content gjson.Result) error {
+func (a *API) checkCanonicalAlias(r *http.Request, u *httpapi.Requester, roomID string, content gjson.Result) error {
 	for _, alias := range append(content.Get("alt_aliases").Array(), content.Get("alias")) {
 		if alias.Type != gjson.String && alias.Type != gjson.Null {
 			return httpapi.InvalidParam("Aliases must be strings")
@@ -149,11 +151,37 @@ func (a *API) checkCanonicalAlias(r *http.Request, roomID string, content gjson.
 		return err
 	}
 	for _, alias := range fresh {
-		if !slices.Contains(pointing, alias) {
+		points := slices.Contains(pointing, alias)
+		if !points && userid.Domain(alias) != a.serverName {
+			if points, err = a.pointsFarTo(r, u, alias, roomID); err != nil {
+				return err
+			}
+		}
+		if !points {
 			return httpapi.New(http.StatusBadRequest, "M_BAD_ALIAS", "%s doesn't point to this room", alias)
 		}
 	}
 	return nil
+}
+
+// maxAliasTime bounds the time that another server may take to say where its alias points.
+const maxAliasTime = 10 * time.Second
+
+// pointsFarTo reports whether another server's alias points to the room.
+func (a *API) pointsFarTo(r *http.Request, u *httpapi.Requester, alias, roomID string) (bool, error) {
+	if a.o.Federation == nil {
+		return false, nil
+	}
+	if err := httpapi.Charge(r, u, httpapi.RateExpensive); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), maxAliasTime)
+	defer cancel()
+	to, _, err := a.o.Federation.ResolveAlias(ctx, alias)
+	if err != nil {
+		a.log.Info("where an alias of another server points isn't known", "alias", alias, "err", err)
+	}
+	return err == nil && to == roomID, r.Context().Err()
 }
 
 // aliasesIn are the aliases that an m.room.canonical_alias names.

@@ -151,6 +151,5 @@ func (a *API) postSynapseRegister(r *http.Request, _ *httpapi.Requester) (any, e
 			return nil, err
 		}
 	}
-	answer.HomeServer = a.serverName
 	return answer, nil
 }

@@ -40,6 +40,8 @@ type Options struct {
 	UserQuota, DailyQuota int64
 	// Retention says how long is kept what nobody asks for.
 	Retention Policy
+	// Unauthenticated has the paths from before authenticated media serve everybody.
+	Unauthenticated bool
 	// Previews says which pages are looked at to show links; nil turns that off.
 	Previews *PreviewOptions
 	Logger   *slog.Logger
@@ -118,6 +120,10 @@ var legacy = []string{"/_matrix/media/v3", "/_matrix/media/r0", "/_matrix/media/
 
 // Register adds the content repository's routes.
 func (a *API) Register(s *httpapi.Server) {
+	download, thumbnail := getFrozen, getFrozen
+	if a.o.Unauthenticated {
+		download, thumbnail = a.toAnybody(a.getDownload), a.toAnybody(a.getThumbnail)
+	}
 	s.Register([]string{"/_matrix/client/v1/media"}, guard([]httpapi.Route{
 		{Method: http.MethodGet, Path: "/config", Handle: a.getConfig},
 		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}", Handle: a.getDownload},
@@ -127,9 +133,9 @@ func (a *API) Register(s *httpapi.Server) {
 	s.Register(legacy, guard([]httpapi.Route{
 		{Method: http.MethodPost, Path: "/upload", Rate: httpapi.RateExpensive, MaxBody: -1, Handle: a.postUpload},
 		{Method: http.MethodGet, Path: "/config", Handle: a.getConfig},
-		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}", Auth: httpapi.AuthNone, Handle: getFrozen},
-		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}/{fileName}", Auth: httpapi.AuthNone, Handle: getFrozen},
-		{Method: http.MethodGet, Path: "/thumbnail/{serverName}/{mediaId}", Auth: httpapi.AuthNone, Handle: getFrozen},
+		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}", Auth: httpapi.AuthNone, Handle: download},
+		{Method: http.MethodGet, Path: "/download/{serverName}/{mediaId}/{fileName}", Auth: httpapi.AuthNone, Handle: download},
+		{Method: http.MethodGet, Path: "/thumbnail/{serverName}/{mediaId}", Auth: httpapi.AuthNone, Handle: thumbnail},
 	}))
 	if a.previews != nil {
 		s.Register(append([]string{"/_matrix/client/v1/media"}, legacy...), guard([]httpapi.Route{
@@ -154,11 +160,24 @@ func (a *API) getConfig(*http.Request, *httpapi.Requester) (any, error) {
 
 // getFrozen answers the unauthenticated GET /_matrix/media/v3/download/… and
 // /thumbnail/…. They serve only what was uploaded before a server froze them;
-// this server has never served anything without authentication.
+// this server never has, unless it is told to.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#content-repo-client-behaviour
 func getFrozen(*http.Request, *httpapi.Requester) (any, error) {
 	return nil, httpapi.NotFound("Media is served to authenticated clients only: use /_matrix/client/v1/media")
+}
+
+// toAnybody serves media without asking who wants them. Those of other servers may have to be fetched first, which is
+// charged to the address.
+func (a *API) toAnybody(serve func(*http.Request, *httpapi.Requester) (any, error)) func(*http.Request, *httpapi.Requester) (any, error) {
+	return func(r *http.Request, _ *httpapi.Requester) (any, error) {
+		if httpapi.Var(r, "serverName") != a.serverName {
+			if err := httpapi.Charge(r, nil, httpapi.RateExpensive); err != nil {
+				return nil, err
+			}
+		}
+		return serve(r, nil)
+	}
 }
 
 // newMediaID returns a random media id, which nobody can guess.

@@ -92,6 +92,20 @@ func TestUnauthenticated(t *testing.T) {
 		}
 	}
 	w.expect(w.get(thumbnails+path+"?width=32&height=32", "Authorization", ""), 401, "M_MISSING_TOKEN")
+
+	// Where an administrator wants it, the old endpoints serve everybody.
+	open := newWorldWith(t, Options{MaxUploadSize: 1 << 20, Unauthenticated: true})
+	path = open.upload(picture(t, "png", 50, 50), "image/png", "")
+	for _, prefix := range legacy {
+		for _, rest := range []string{"/download/" + path, "/download/" + path + "/x.png", "/thumbnail/" + path + "?width=32&height=32&method=crop"} {
+			got := open.expect(open.get(prefix+rest, "Authorization", ""), 200, "")
+			if got.header.Get("Content-Security-Policy") != a.header.Get("Content-Security-Policy") || len(got.body) == 0 {
+				t.Errorf("%s: %d bytes with the policy %q", rest, len(got.body), got.header.Get("Content-Security-Policy"))
+			}
+		}
+		open.expect(open.get(prefix+"/download/test.local/nosuch", "Authorization", ""), 404, "M_NOT_FOUND")
+	}
+	open.expect(open.get(downloads+path, "Authorization", ""), 401, "M_MISSING_TOKEN")
 }
 
 func TestHostileNames(t *testing.T) {

@@ -63,5 +63,5 @@ func (a *API) left(all, lately int64) (int64, error) {
 }
 
 func errQuota() error {
-	return httpapi.Forbidden("This is more than this server takes of one user")
+	return httpapi.New(http.StatusForbidden, "M_USER_LIMIT_EXCEEDED", "This is more than this server takes of one user")
 }

@@ -32,7 +32,7 @@ func TestQuotaOfSimultaneousUploads(t *testing.T) {
 
 	// One of unknown length may become as large as the quota: nothing else fits meanwhile.
 	finish, _ := begin()
-	w.expect(w.do("POST", path, bytes.NewReader(make([]byte, 20*kib))), 403, "M_FORBIDDEN")
+	w.expect(w.do("POST", path, bytes.NewReader(make([]byte, 20*kib))), 403, "M_USER_LIMIT_EXCEEDED")
 	w.expect(w.do("POST", path, bytes.NewReader(make([]byte, 20*kib)), "as", "bob"), 200, "")
 	w.expect(finish(), 200, "") // 10 KiB
 	w.expect(w.do("POST", path, bytes.NewReader(make([]byte, 80*kib))), 200, "")
@@ -42,9 +42,9 @@ func TestQuotaOfSimultaneousUploads(t *testing.T) {
 	if _, err := give.Write(make([]byte, 10*kib)); err != nil {
 		t.Error(err)
 	}
-	w.expect(finish(), 403, "M_FORBIDDEN")
+	w.expect(finish(), 403, "M_USER_LIMIT_EXCEEDED")
 	w.exec(`INSERT INTO media_uploads (user_id, bytes) VALUES ('@alice:test.local', 10000000)`)
-	w.expect(w.do("POST", path, bytes.NewReader(make([]byte, kib))), 403, "M_FORBIDDEN")
+	w.expect(w.do("POST", path, bytes.NewReader(make([]byte, kib))), 403, "M_USER_LIMIT_EXCEEDED")
 	w.restart()
 	w.expect(w.do("POST", path, bytes.NewReader(make([]byte, 9*kib+1))), 200, "")
 }

@@ -155,7 +155,7 @@ func TestPushers(t *testing.T) {
 	for i := range 50 {
 		w.ok("POST", "/pushers/set", "carol", g.pusher(fmt.Sprint(i), nil))
 	}
-	w.refused("400 M_RESOURCE_LIMIT_EXCEEDED", "POST", "/pushers/set", "carol", g.pusher("one more", nil))
+	w.refused("400 M_USER_LIMIT_EXCEEDED", "POST", "/pushers/set", "carol", g.pusher("one more", nil))
 }
 
 // TestPrivateGateway makes sure that a gateway inside the network isn't asked.

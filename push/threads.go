@@ -165,7 +165,7 @@ func (b *Book) Subscribe(ctx context.Context, s storage.ThreadSubscription, caus
 		}
 		n, err := b.db.CountThreadSubscriptions(ctx, s.UserID)
 		if err == nil && n >= maxSubscriptions {
-			err = httpapi.New(http.StatusBadRequest, "M_RESOURCE_LIMIT_EXCEEDED", "You have said something of %d threads, the most there may be", maxSubscriptions)
+			err = httpapi.LimitReached("You have said something of %d threads, the most there may be", maxSubscriptions)
 		}
 		return true, err
 	})

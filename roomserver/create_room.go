@@ -28,8 +28,10 @@ type CreateRoomRequest struct {
 	InitialState []InitialEvent
 	Name, Topic  string
 	Invite       []string
-	IsDirect     bool
-	PowerLevels  map[string]json.RawMessage // overrides of the preset's
+	// InvitesMore is whether others are invited once the room is there.
+	InvitesMore bool
+	IsDirect    bool
+	PowerLevels map[string]json.RawMessage // overrides of the preset's
 }
 
 // preset is what a preset sets. Guests may not join where nothing says that they can.
@@ -154,16 +156,23 @@ func topicContent(topic string) map[string]any {
 	}
 }
 
+// addInvites adds the invitations. Where some are blocked the room is made without them; without any left, it isn't made.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#invite-permission
 func (s *Server) addInvites(ctx context.Context, r *CreateRoomRequest, events []InitialEvent) ([]InitialEvent, error) {
+	var blocked error
+	invited := 0
 	for _, u := range r.Invite {
 		if userid.Domain(u) != s.o.ServerName {
 			return nil, httpapi.Forbidden("Users of other servers can only be invited once the room is there")
 		}
 		if err := s.TakesInvite(ctx, u, r.Creator); httpapi.CodeOf(err) == "M_INVITE_BLOCKED" {
-			continue // the room is made without them
+			blocked = err
+			continue
 		} else if err != nil {
 			return nil, err
 		}
+		invited++
 		extra := map[string]any{}
 		if r.IsDirect {
 			extra["is_direct"] = true
@@ -173,6 +182,9 @@ func (s *Server) addInvites(ctx context.Context, r *CreateRoomRequest, events []
 			return nil, err
 		}
 		events = append(events, InitialEvent{"m.room.member", &u, content})
+	}
+	if invited == 0 && !r.InvitesMore {
+		return events, blocked
 	}
 	return events, nil
 }

@@ -88,21 +88,24 @@ func (s *Server) Send(ctx context.Context, r EventRequest) (string, error) {
 	if waitFor != nil {
 		return s.awaitTxn(ctx, waitFor)
 	}
-	return eventID, s.sendError(err, r.RoomID, &eventID)
+	return eventID, s.sendError(err, &r, &eventID)
 }
 
 // sendError turns what change returns into the client's answer.
-func (s *Server) sendError(err error, roomID string, eventID *string) error {
+func (s *Server) sendError(err error, r *EventRequest, eventID *string) error {
 	var repeated *storage.DuplicateTxnError
 	if errors.As(err, &repeated) {
 		*eventID = repeated.EventID
 		return nil
 	}
 	if errors.Is(err, ErrUnknownRoom) {
-		return httpapi.Forbidden("You aren't in the room %s", roomID)
+		return notInRoom(r.Sender)
 	}
 	return err
 }
+
+// notInRoom is the same answer whether there is such a room or not.
+func notInRoom(userID string) error { return httpapi.Forbidden("%s isn't in the room", userID) }
 
 // awaitTxn answers a repeated request with the first one's event, once that is
 // stored.
@@ -184,6 +187,10 @@ func (b *builder) send(r EventRequest, key [16]byte, redaction *redactionTarget)
 	}
 	if redaction == nil {
 		return b.add(n)
+	}
+	// Whoever isn't in the room doesn't learn from the answer what is.
+	if member, _ := b.head.state.Get(storage.StateTuple{Type: "m.room.member", StateKey: r.Sender}); member.Membership != "join" {
+		return nil, notInRoom(r.Sender)
 	}
 	if err := b.mayRedact(r.Sender, redaction); err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"github.com/lib/pq"
@@ -35,11 +36,20 @@ func (db *DB) AliasesOf(ctx context.Context, roomID string, aliases []string) ([
 	return list, nil
 }
 
+// ErrTooManyAliases is for a room that has MaxAliases.
+var ErrTooManyAliases = errors.New("the room has too many aliases")
+
 // CreateAlias makes an alias point to a room. An alias that is taken is an error
-// for which IsUniqueViolation reports true.
+// for which IsUniqueViolation reports true; one too many is ErrTooManyAliases.
 func (db *DB) CreateAlias(ctx context.Context, room int64, a Alias) error {
-	if _, err := db.exec(ctx, `INSERT INTO room_aliases (alias, room_nid, creator) VALUES ($1, $2, $3)`, a.Alias, room, a.Creator); err != nil {
+	n, err := db.exec(ctx, `
+		INSERT INTO room_aliases (alias, room_nid, creator) SELECT $1, $2, $3
+		WHERE (SELECT count(*) FROM room_aliases WHERE room_nid = $2) < $4`, a.Alias, room, a.Creator, MaxAliases)
+	if err != nil {
 		return fmt.Errorf("making an alias: %w", err)
+	}
+	if n == 0 {
+		return ErrTooManyAliases
 	}
 	return nil
 }
@@ -56,12 +66,12 @@ func (db *DB) DeleteAlias(ctx context.Context, alias string) error {
 	return nil
 }
 
-// maxAliases bounds the aliases that are listed for a room.
-const maxAliases = 1000
+// MaxAliases bounds the aliases of a room. An upgrade can bring more to one; so many are listed.
+const MaxAliases = 1000
 
 // RoomAliases returns a room's aliases in order.
 func (db *DB) RoomAliases(ctx context.Context, room int64) ([]string, error) {
-	rows, err := db.query(ctx, `SELECT alias FROM room_aliases WHERE room_nid = $1 ORDER BY alias LIMIT $2`, room, maxAliases)
+	rows, err := db.query(ctx, `SELECT alias FROM room_aliases WHERE room_nid = $1 ORDER BY alias LIMIT $2`, room, MaxAliases)
 	list, err := collect(rows, err, func(r *sql.Rows) (s string, err error) { return s, r.Scan(&s) })
 	if err != nil {
 		return nil, fmt.Errorf("reading a room's aliases: %w", err)

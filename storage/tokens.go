@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -48,10 +49,13 @@ func (n NewToken) expiresAt() any {
 	return time.Now().Add(n.Lifetime)
 }
 
+// ErrDeviceIsKey is for a device that would have the name of one of the user's cross-signing keys.
+var ErrDeviceIsKey = errors.New("the device has the id of a cross-signing key")
+
 // CreateSession makes the device unless it exists (then displayName is ignored)
 // and gives it the token, which takes the place of all the device's earlier
 // ones. It returns those, or ErrNotFound when the account doesn't exist or is
-// deactivated.
+// deactivated, or ErrDeviceIsKey.
 func (db *DB) CreateSession(ctx context.Context, userID, deviceID, displayName string, token NewToken) (gone []TokenHash, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) error {
 		// The lock holds off a deactivation, which deletes sessions, until this is done.
@@ -59,6 +63,9 @@ func (db *DB) CreateSession(ctx context.Context, userID, deviceID, displayName s
 		err := tx.QueryRowContext(ctx, `
 			SELECT 1 FROM users WHERE user_id = $1 AND deactivated_at IS NULL FOR SHARE`, userID).Scan(&one)
 		if err := notFound("reading the user of a new session", err); err != nil {
+			return err
+		}
+		if err := differsFromKeys(ctx, tx, userID, deviceID); err != nil {
 			return err
 		}
 		_, err = tx.ExecContext(ctx, `
@@ -76,6 +83,27 @@ func (db *DB) CreateSession(ctx context.Context, userID, deviceID, displayName s
 		return insertToken(ctx, tx, userID, deviceID, token, 0)
 	})
 	return gone, err
+}
+
+// differsFromKeys returns ErrDeviceIsKey for a device that has the id of one of the user's cross-signing keys.
+func differsFromKeys(ctx context.Context, tx *sql.Tx, userID, deviceID string) error {
+	rows, err := tx.QueryContext(ctx, `SELECT json FROM cross_signing_keys WHERE user_id = $1`, userID)
+	keys, err := collect(rows, err, func(r *sql.Rows) (text []byte, err error) { return text, r.Scan(&text) })
+	if err != nil {
+		return fmt.Errorf("reading the cross-signing keys of a new session's user: %w", err)
+	}
+	for _, text := range keys {
+		var key struct {
+			Keys map[string]json.RawMessage `json:"keys"`
+		}
+		if err := json.Unmarshal(text, &key); err != nil {
+			return fmt.Errorf("reading a cross-signing key: %w", err)
+		}
+		if key.Keys["ed25519:"+deviceID] != nil {
+			return ErrDeviceIsKey
+		}
+	}
+	return nil
 }
 
 func insertToken(ctx context.Context, tx *sql.Tx, userID, deviceID string, t NewToken, replaces int64) error {

@@ -85,7 +85,7 @@ func (a *API) Register(s *httpapi.Server) {
 	s.Register([]string{"/_matrix/client/v4"}, []httpapi.Route{{Method: "POST", Path: "/sync", Handle: a.postSync}})
 	s.Register([]string{"/_matrix/client/unstable/org.matrix.simplified_msc3575"}, []httpapi.Route{
 		{Method: "POST", Path: "/sync", Handle: a.postUnstableSync}})
-	s.Register([]string{"/_matrix/client/v3", "/_matrix/client/r0"}, []httpapi.Route{
+	s.Register(httpapi.ClientPrefixes, []httpapi.Route{
 		{Method: "GET", Path: "/sync", Handle: a.getSync},
 		{Method: "GET", Path: "/events", Handle: a.getEvents},
 		{Method: "GET", Path: "/keys/changes", Handle: a.getKeyChanges},

@@ -18,7 +18,7 @@ func newMedia(cfg *config.Config, db *storage.DB, asker *client.Client, log *slo
 		previews = &mediaapi.PreviewOptions{AllowPrivateRanges: m.Previews.AllowPrivateRanges, Deny: m.Previews.DenyURLs}
 	}
 	return mediaapi.New(mediaapi.Options{
-		Previews: previews, Bucket: bucket(m), UserQuota: int64(m.UserQuota), DailyQuota: int64(m.DailyQuota), Retention: retention(m),
+		Previews: previews, Bucket: bucket(m), UserQuota: int64(m.UserQuota), DailyQuota: int64(m.DailyQuota), Retention: retention(m), Unauthenticated: m.Unauthenticated,
 		DB: db, DataDir: cfg.DataDir, ServerName: cfg.ServerName, Federation: asker, Logger: log,
 		MaxUploadSize: int64(m.MaxUploadSize), MaxRemoteSize: int64(m.MaxRemoteSize), RemoteCache: int64(m.RemoteCache),
 	})

@@ -9,6 +9,7 @@ type Media struct {
 	DailyQuota      Size     `yaml:"daily_quota" doc:"How much one user may upload in 24 hours. 0B: no bound."`
 	LocalRetention  Age      `yaml:"local_retention" doc:"After which time a user's upload is deleted that nobody asks for, such as 365d. Pictures of\nusers and rooms, and what an administrator protects, stay. never: all is kept."`
 	RemoteRetention Age      `yaml:"remote_retention" doc:"The same for what can be fetched again, beside the bound of remote_cache."`
+	Unauthenticated bool     `yaml:"unauthenticated_downloads" doc:"Whether media can be downloaded without logging in too, by the paths from before 2024\n(/_matrix/media/v3/download and thumbnail), for old clients and bridges. Then whoever knows a\nfile's address has the file, from anywhere and for ever, and this server can be used to hand\nfiles to strangers, those of other servers among them. Better leave it off."`
 	S3              S3       `yaml:"s3" doc:"An S3-compatible object storage to keep files in instead of data_dir. hearth media copy\nbrings them there and back."`
 	Previews        Previews `doc:"What clients show of the pages that people link to. This server then learns of links in\nencrypted rooms as well, if clients ask, and the pages' servers learn that somebody wrote of them."`
 }

@@ -23,7 +23,7 @@ func (s accountStates) check(u *Requester, auth Auth) error {
 
 var (
 	variable      = regexp.MustCompile(`\{[^}]*\}`)
-	clientVersion = regexp.MustCompile(`^/_matrix/client/(v\d+|r0|unstable)/`)
+	clientVersion = regexp.MustCompile(`^/_matrix/client/(v\d+|r0|unstable|api/v1)/`)
 )
 
 // statesOf looks an operation of the client-server API up in the lists below.

@@ -12,9 +12,9 @@ import (
 	"github.com/gorilla/mux"
 )
 
-// endpoint wraps a route's handler in what its row demands.
-func (s *Server) endpoint(template string, route Route) http.Handler {
-	m := newRouteMetrics(route.Method, template)
+// endpoint wraps a route's handler in what its row demands. Metrics know it by its name.
+func (s *Server) endpoint(template, name string, route Route) http.Handler {
+	m := newRouteMetrics(route.Method, name)
 	limiter := s.limits[route.Rate]
 	route.states = statesOf(route.Method, template)
 	if route.MaxBody == 0 {

@@ -74,10 +74,12 @@ func TooLarge(format string, args ...any) *Error {
 	return New(http.StatusRequestEntityTooLarge, "M_TOO_LARGE", format, args...)
 }
 
-// LimitReached is 400 M_RESOURCE_LIMIT_EXCEEDED: there can't be more of something. Whom to turn to is
+// LimitReached is 400 M_USER_LIMIT_EXCEEDED: a user can't have more of something. Where to read more is
 // added when it is written.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#common-error-codes
 func LimitReached(format string, args ...any) *Error {
-	return New(http.StatusBadRequest, "M_RESOURCE_LIMIT_EXCEEDED", format, args...)
+	return New(http.StatusBadRequest, "M_USER_LIMIT_EXCEEDED", format, args...)
 }
 
 // LimitExceeded is 429 M_LIMIT_EXCEEDED with the time after which to try again.

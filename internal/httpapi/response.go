@@ -93,8 +93,11 @@ func (s *Server) WriteError(rw http.ResponseWriter, r *http.Request, err error) 
 	if e.Code != "" {
 		body["errcode"], body["error"] = e.Code, e.Message
 	}
-	if e.Code == "M_RESOURCE_LIMIT_EXCEEDED" {
+	switch e.Code {
+	case "M_RESOURCE_LIMIT_EXCEEDED":
 		body["admin_contact"] = s.o.AdminContact
+	case "M_USER_LIMIT_EXCEEDED":
+		body["info_uri"] = s.o.AdminContact
 	}
 	for k, v := range e.Extra {
 		body[k] = v

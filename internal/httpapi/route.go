@@ -73,6 +73,10 @@ func ForAdmins(routes []Route) []Route {
 	return routes
 }
 
+// ClientPrefixes are those under which the operations of the client-server API are served that have always been there:
+// older clients know them by names from before today's.
+var ClientPrefixes = []string{"/_matrix/client/v3", "/_matrix/client/r0", "/_matrix/client/unstable", "/_matrix/client/api/v1"}
+
 // DefaultMaxBody bounds the JSON bodies of ordinary requests, in bytes. An event
 // is at most 64 KiB, but key uploads and filters carry more.
 const DefaultMaxBody = 1 << 20

@@ -26,7 +26,7 @@ type Options struct {
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed; loopback
 	// always is.
 	TrustedProxies []netip.Prefix
-	// AdminContact is the address of whom to turn to, which is named where the server has come to a limit.
+	// AdminContact is the address of whom to turn to, which is named where the server or a user has come to a limit.
 	AdminContact string
 	Logger       *slog.Logger
 }
@@ -66,18 +66,18 @@ func NewServer(o Options) *Server {
 	return s
 }
 
-// Register adds the routes below each of the prefixes. Routes that are asked for
-// most should come first. It panics when a method and path are already taken,
+// Register adds the routes below each of the prefixes, by whose first one metrics call them. Routes that are asked
+// for most should come first. It panics when a method and path are already taken,
 // and must not be called once the server serves.
 func (s *Server) Register(prefixes []string, routes []Route) {
 	for _, prefix := range prefixes {
 		for _, route := range routes {
-			s.register(prefix+route.Path, route)
+			s.register(prefix+route.Path, prefixes[0]+route.Path, route)
 		}
 	}
 }
 
-func (s *Server) register(template string, route Route) {
+func (s *Server) register(template, name string, route Route) {
 	id := route.Method + " " + template
 	if s.taken[id] {
 		panic(fmt.Sprintf("httpapi: two routes for %s", id))
@@ -94,7 +94,7 @@ func (s *Server) register(template string, route Route) {
 		router.MethodNotAllowedHandler = s.unrecognized(http.StatusMethodNotAllowed)
 		s.routers[key] = router
 	}
-	router.Handle(template, s.endpoint(template, route)).Methods(route.Method)
+	router.Handle(template, s.endpoint(template, name, route)).Methods(route.Method)
 }
 
 func (s *Server) unrecognized(status int) http.Handler {

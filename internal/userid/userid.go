@@ -45,6 +45,13 @@ func Split(id string) (local, serverName string, ok bool) {
 	return local, serverName, ok
 }
 
+// IsCompliant reports whether the local part of a user id is one that clients are still told of outside of events.
+//
+// https://spec.matrix.org/v1.19/appendices/#historical-user-ids
+func IsCompliant(local string) bool {
+	return local != "" && strings.IndexFunc(local, func(c rune) bool { return c < '!' || c > '~' }) < 0
+}
+
 // IsLocal reports whether id is a user id of the server.
 func IsLocal(id, serverName string) bool {
 	_, server, ok := Split(id)
