@@ -185,17 +185,47 @@ func eventsOf(entries []*entry) []*storage.Event {
 
 // stateOfLeft is the state block of a room that was left: as it was at the
 // timeline's start, or what changed since the token. Who was never in the room
-// (an invitation was rejected, say) is shown none.
+// (an invitation was rejected, say) is shown none but, after the timeline, their own.
 func (q *request) stateOfLeft(ctx context.Context, s *roomShot, t *timeline) ([]int64, error) {
 	state, err := q.api.rooms.ReadableState(ctx, s.view, q.u.id)
-	if err != nil || state == nil {
+	if err != nil {
 		return nil, err
 	}
-	if s.newly || q.fullState {
-		s.view = &roomserver.View{Room: s.view.Room, State: state, Summary: s.view.Summary}
+	own := storage.StateTuple{Type: "m.room.member", StateKey: q.u.id}
+	end, ok := s.view.State.Get(own)
+	if ok = ok && q.stateAfter && end.Membership == s.membership.Membership; state == nil {
+		if ok {
+			return []int64{end.EventNID}, nil
+		}
+		return nil, nil
+	}
+	if ok {
+		state = state.Set(own, end)
+	}
+	s.view = &roomserver.View{Room: s.view.Room, State: state, Summary: s.view.Summary}
+	if !s.newly && !q.fullState && (t.limited || q.stateAfter) {
+		if err := q.readSeenChanges(ctx, s); err != nil {
+			return nil, err
+		}
 	}
 	left := &moment{token: token.SyncAt(s.membership.Position, 0)}
 	return q.stateOf(ctx, left, s, t)
+}
+
+// readSeenChanges reads what has changed of the state of a room that was left since the token,
+// but for what came to pass while the user wasn't there.
+func (q *request) readSeenChanges(ctx context.Context, s *roomShot) error {
+	changes, err := q.api.db.StateEventsBetween(ctx, s.room.nid, s.since, s.membership.Position)
+	if err != nil {
+		return err
+	}
+	s.changes = []*storage.Event{} // read, even if there are none
+	for _, e := range changes {
+		if s.vis.CanSee(e) {
+			s.changes = append(s.changes, e)
+		}
+	}
+	return nil
 }
 
 func (q *request) appendLeftRoom(b []byte, p *part, state map[int64]*storage.Event, stateRelated, related *roomserver.Related) []byte {
