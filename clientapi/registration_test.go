@@ -135,7 +135,7 @@ func TestGuests(t *testing.T) {
 	for _, no := range [][2]string{
 		{"POST", "/createRoom"}, {"GET", "/joined_rooms"}, {"POST", rooms + "/invite"}, {"PUT", "/profile/" + id + "/avatar_url"},
 		{"DELETE", "/profile/" + id + "/m.tz"}, {"POST", "/user/" + id + "/openid/request_token"}, {"POST", "/account/password"},
-		{"POST", "/knock/" + room}, {"POST", rooms + "/join"}, {"POST", "/join/" + room}, {"GET", "/capabilities"},
+		{"POST", "/knock/" + room}, {"POST", rooms + "/join"}, {"POST", "/join/" + room}, {"GET", "/account/3pid"},
 		{"PUT", "/rooms/" + room + "/state/m.room.member/" + id}, {"POST", "/_matrix/client/v1/login/get_token"},
 	} {
 		w.refused(403, "M_GUEST_ACCESS_FORBIDDEN", no[0], no[1], guest, object{"membership": "join"})
@@ -145,7 +145,13 @@ func TestGuests(t *testing.T) {
 	w.ok("POST", "/join/"+room, guest, nil)
 	w.ok("PUT", rooms+"/send/m.room.message/1", guest, object{"msgtype": "m.text", "body": "hello"})
 	w.ok("GET", rooms+"/messages?dir=b", guest, nil)
-	w.ok("GET", "/devices", guest, nil)
+	hello := w.ok("PUT", rooms+"/send/m.room.message/2", guest, object{"msgtype": "m.text", "body": "again"})["event_id"].(string)
+	for _, path := range []string{"/devices", "/capabilities", "/_matrix/client/v1/room_summary/" + room, "/_matrix/client/v1" + rooms + "/relations/" + hello,
+		"/_matrix/client/v1" + rooms + "/threads", "/_matrix/client/v1" + rooms + "/hierarchy", "/_matrix/client/v1" + rooms + "/timestamp_to_event?ts=1&dir=f"} {
+		w.ok("GET", path, guest, nil)
+	}
+	w.refused(404, "M_NOT_FOUND", "GET", "/voip/turnServer", guest, nil)
+	w.ok("POST", "/publicRooms", guest, object{})
 
 	w.ok("PUT", rooms+"/state/m.room.guest_access", alice, object{"guest_access": "forbidden"})
 	w.eventually("the guest leaves", func() bool {

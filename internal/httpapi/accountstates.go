@@ -47,7 +47,8 @@ func operations(list string) map[string]bool {
 }
 
 // guestOperations are what guests may do: the specification's list, joining a room by
-// its alias, what calls need, and logging out. Of a profile it is the display name alone.
+// its alias, finding rooms and what relates to an event, what calls need, what clients ask of
+// everybody's server, and logging out. Of a profile it is the display name alone.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#guest-access
 var guestOperations = operations(`
@@ -59,6 +60,19 @@ var guestOperations = operations(`
 	GET /rooms/{}/messages
 	GET /rooms/{}/members
 	GET /rooms/{}/initialSync
+	GET /rooms/{}/relations/{}
+	GET /rooms/{}/relations/{}/{}
+	GET /rooms/{}/relations/{}/{}/{}
+	GET /rooms/{}/threads
+	GET /rooms/{}/timestamp_to_event
+	GET /rooms/{}/hierarchy
+	GET /room_summary/{}
+	GET /im.nheko.summary/rooms/{}/summary
+	GET /im.nheko.summary/summary/{}
+	POST /publicRooms
+	GET /capabilities
+	GET /thirdparty/protocols
+	GET /voip/turnServer
 	GET /sync
 	GET /events
 	GET /media/download/{}/{}
@@ -80,6 +94,7 @@ var guestOperations = operations(`
 	POST /keys/upload
 	POST /keys/query
 	POST /keys/claim
+	GET /keys/changes
 	POST /logout
 	POST /logout/all
 	PUT /org.matrix.msc4140/rooms/{}/delayed_event/{}/{}
