@@ -3,7 +3,6 @@ package roomserver
 import (
 	"context"
 	"net/netip"
-	"regexp"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -11,7 +10,7 @@ import (
 
 // serverACL says which servers may take part in a room.
 type serverACL struct {
-	allow, deny *regexp.Regexp // nil matches nothing
+	allow, deny globList
 	literals    bool
 }
 
@@ -39,29 +38,22 @@ func (s *Server) ServerAllowed(ctx context.Context, v *View, server string) (boo
 func newServerACL(content gjson.Result) *serverACL {
 	literals := content.Get("allow_ip_literals")
 	return &serverACL{
-		allow: globs(content.Get("allow")), deny: globs(content.Get("deny")),
+		allow: globsIn(content.Get("allow")), deny: globsIn(content.Get("deny")),
 		literals: literals.Type != gjson.False,
 	}
 }
 
-// globs makes one expression of a list of patterns in which * stands for any text
-// and ? for any character.
-func globs(list gjson.Result) *regexp.Regexp {
-	var all []string
+// globsIn are the patterns in a list that may have other things in it, none in what is no list.
+func globsIn(list gjson.Result) (globs globList) {
+	if !list.IsArray() {
+		return nil
+	}
 	for _, g := range list.Array() {
 		if g.Type == gjson.String {
-			all = append(all, strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(g.Str)))
+			globs = globs.with(g.Str)
 		}
 	}
-	if len(all) == 0 || !list.IsArray() {
-		return nil
-	}
-	// An event is small enough for any list that fits into it to compile.
-	r, err := regexp.Compile(`(?is)^(?:` + strings.Join(all, "|") + `)$`)
-	if err != nil {
-		return nil
-	}
-	return r
+	return globs
 }
 
 func (a *serverACL) allows(server string) bool {
@@ -69,10 +61,7 @@ func (a *serverACL) allows(server string) bool {
 	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil && !a.literals {
 		return false
 	}
-	if a.deny != nil && a.deny.MatchString(host) {
-		return false
-	}
-	return a.allow != nil && a.allow.MatchString(host)
+	return !a.deny.matches(host) && a.allow.matches(host)
 }
 
 // hostOf is a server name without its port.

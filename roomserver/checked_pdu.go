@@ -20,12 +20,27 @@ const (
 // checkPDU refuses an event of another server's that can't be stored, or would cost
 // too much to judge. The library has checked its lengths, its hash and its form.
 func checkPDU(pdu gomatrixserverlib.PDU) error {
+	if err := checkReferences(pdu); err != nil {
+		return err
+	}
+	return checkNames(pdu)
+}
+
+func checkReferences(pdu gomatrixserverlib.PDU) error {
 	if n := len(pdu.PrevEventIDs()); n > maxPrevEvents {
 		return httpapi.BadJSON("The event comes after %d others; %d is the most", n, maxPrevEvents)
 	}
 	if n := len(pdu.AuthEventIDs()); n > maxAuthEvents {
 		return httpapi.BadJSON("The event names %d others as its authority; %d is the most", n, maxAuthEvents)
 	}
+	return nil
+}
+
+// checkNames is what checkPDU asks of events of a room's past too: there may be some from before
+// what they may refer to was bounded.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#get_matrixfederationv1backfillroomid
+func checkNames(pdu gomatrixserverlib.PDU) error {
 	names := slices.Concat([]string{pdu.EventID(), pdu.Type(), string(pdu.SenderID()), stateKeyOf(pdu)}, pdu.PrevEventIDs(), pdu.AuthEventIDs())
 	for _, name := range names {
 		if !httpapi.IsText(name) {

@@ -6,14 +6,15 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// maxGlob bounds a pattern, in bytes: what it is to match isn't longer.
-const maxGlob = 255
+// maxGlob bounds a pattern, in characters: what it is to match has no more than 255, with any
+// text between them.
+const maxGlob = 2*255 + 1
 
 // globList are patterns in which * stands for any text and ? for any character. What they
 // match costs at most the product of both lengths.
 //
 // https://spec.matrix.org/v1.19/appendices/#glob-style-matching
-type globList []string
+type globList [][]rune
 
 // parseGlobs reads a list of patterns, and reports whether it is one, or isn't there.
 func parseGlobs(list gjson.Result) (globs globList, valid bool) {
@@ -24,16 +25,25 @@ func parseGlobs(list gjson.Result) (globs globList, valid bool) {
 		if g.Type != gjson.String {
 			return nil, false
 		}
-		if len(g.Str) <= maxGlob {
-			globs = append(globs, strings.ToLower(g.Str))
-		}
+		globs = globs.with(g.Str)
 	}
 	return globs, list.IsArray()
 }
 
+// with adds a pattern, unless nothing can match it.
+func (l globList) with(glob string) globList {
+	for strings.Contains(glob, "**") {
+		glob = strings.ReplaceAll(glob, "**", "*")
+	}
+	if pattern := []rune(strings.ToLower(glob)); len(pattern) <= maxGlob {
+		return append(l, pattern)
+	}
+	return l
+}
+
 func (l globList) bytes() (n int64) {
 	for _, g := range l {
-		n += int64(len(g)) + 16
+		n += 4*int64(len(g)) + 24
 	}
 	return n
 }
@@ -44,7 +54,7 @@ func (l globList) matches(text string) bool {
 	}
 	runes := []rune(strings.ToLower(text))
 	for _, g := range l {
-		if matchesGlob([]rune(g), runes) {
+		if matchesGlob(g, runes) {
 			return true
 		}
 	}

@@ -60,7 +60,7 @@ func (b *builder) addOutliers(pdus []gomatrixserverlib.PDU) error {
 		return err
 	}
 	for _, pdu := range authoritiesFirst(pdus) {
-		if known[pdu.EventID()] != nil || pdu.StateKey() == nil || checkPDU(pdu) != nil || len(unknownOf(pdu.AuthEventIDs(), known)) > 0 {
+		if known[pdu.EventID()] != nil || pdu.StateKey() == nil || checkNames(pdu) != nil || len(unknownOf(pdu.AuthEventIDs(), known)) > 0 {
 			continue
 		}
 		e := fromPDU(pdu)

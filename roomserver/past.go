@@ -57,7 +57,7 @@ func (s *Server) FindPast(ctx context.Context, v *View, gap *storage.Gap, pdus [
 	byID := map[string]gomatrixserverlib.PDU{}
 	ids := slices.Clone(gap.Missing)
 	for _, pdu := range pdus {
-		if checkPDU(pdu) == nil && pdu.RoomID().String() == v.Room.ID {
+		if checkNames(pdu) == nil && pdu.RoomID().String() == v.Room.ID {
 			byID[pdu.EventID()] = pdu
 			ids = append(append(append(ids, pdu.EventID()), pdu.PrevEventIDs()...), pdu.AuthEventIDs()...)
 		}
