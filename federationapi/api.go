@@ -70,6 +70,8 @@ type API struct {
 	backfilling singleflight.Group
 	backfills   chan struct{}
 	gaps        *lru.Cache[string, *rate.Limiter] // see mayLeaveGap
+	// receiving are servers' transactions, and whole the answers with whole rooms that they get.
+	receiving, whole turns
 }
 
 // New returns the API.
@@ -82,6 +84,7 @@ func New(o Options) *API {
 	a.members = newMemberFetcher(a)
 	a.joins = make(chan struct{}, maxJoins)
 	a.backfills = make(chan struct{}, maxBackfills)
+	a.receiving.most, a.whole.most, a.whole.patient = maxReceiving, maxWhole, true
 	var err error
 	if a.gaps, err = lru.New[string, *rate.Limiter](maxGapRooms); err != nil {
 		panic(err) // only for a size that isn't positive

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
+	"hearth/storage"
 )
 
 // TestServersRecogniseEachOther asks with and without a good signature.
@@ -200,5 +202,37 @@ func TestKeyRotation(t *testing.T) {
 	}
 	if check(spec.AsTimestamp(time.Now().Add(time.Second))) == nil {
 		t.Error("the old key is good for new events")
+	}
+}
+
+// TestNotaryAsksAgain has notaries asked for keys that were valid until a while ago, or half of
+// whose time is over: they ask their server again, and tell the old ones if that is gone.
+func TestNotaryAsksAgain(t *testing.T) {
+	all := newHearths(t, 4, nil)
+	one := all[0]
+	now := time.Now().UnixMilli()
+	path := client.Path("/_matrix/key/v2/query", one.name)
+	for n, until := range []int64{now - 10_000, now + 10_000, now - 10_000} {
+		notary, gone := all[n+1], n == 2
+		if gone {
+			one.close()
+		}
+		text, err := notary.client.SignJSON([]byte(fmt.Sprintf(`{"server_name":%q,"valid_until_ts":%d,"verify_keys":{}}`, one.name, until)))
+		if err == nil {
+			err = notary.db.StoreServerKeyObject(background(t), storage.ServerKeyObject{Server: one.name, JSON: text, ValidUntil: until, FetchedAt: now - 20_000})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys := all[1+(n+1)%2].get(notary, path)["server_keys"].([]any)
+		if len(keys) != 1 || (keys[0].(object)["valid_until_ts"] == float64(until)) != gone {
+			t.Errorf("the keys that were valid until %d s from now are told as %v", (until-now)/1000, keys)
+		}
+	}
+	for body, want := range map[string]int{`{}`: 0, `{"` + one.name + `":{}}`: 1, `{"` + all[2].name + `":{"ed25519:a":{}}}`: 1} {
+		var answer object
+		if err := all[3].client.Post(background(t), all[1].name, "/_matrix/key/v2/query", object{"server_keys": json.RawMessage(body)}, &answer); err != nil || len(answer["server_keys"].([]any)) != want {
+			t.Errorf("asked for %s it tells %v: %v", body, answer, err)
+		}
 	}
 }

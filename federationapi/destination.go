@@ -23,6 +23,9 @@ const (
 	heardFor, maxHeard = time.Hour, 10_000
 	// maxGreeted bounds the servers that are told when this one is back.
 	maxGreeted = 1000
+	// earlyEvery is the time between two tries, on average, of those that failed when the program
+	// ended.
+	earlyEvery = 200 * time.Millisecond
 )
 
 // destination is a server to which this one sends. The sender's lock guards it.
@@ -37,6 +40,9 @@ type destination struct {
 	// answered is whether it took what it was sent last, and at when it did.
 	answered bool
 	at       time.Time
+	// early is when it is tried, unless zero, however long it is to be left alone by what an
+	// earlier run of the program found: this one may have been away for what it fails for.
+	early time.Time
 	// timer ends a pause, and pause is how long the last one was.
 	timer *time.Timer
 	pause time.Duration
@@ -64,25 +70,20 @@ const (
 	paused                // has failed, and waits for its timer
 )
 
-// pool is a bounded number of workers and who waits for one.
-type pool struct {
-	workers, active int
-	waiting         []*destination
-}
-
 // resumeAll takes up the servers that are known from before, and greets those that answered
 // last.
 func (s *sender) resumeAll(cursors []storage.FederationCursor) {
 	slices.SortFunc(cursors, func(x, y storage.FederationCursor) int { return cmp.Compare(y.SucceededAt, x.SucceededAt) })
+	now, spread := time.Now(), time.Duration(len(cursors))*earlyEvery
 	for i, c := range cursors {
 		if c.Server != dispatched {
-			s.resume(c, c.SucceededAt > 0 && i < maxGreeted)
+			s.resume(c, c.SucceededAt > 0 && i < maxGreeted, now.Add(mathrand.N(spread)))
 		}
 	}
 }
 
 // resume takes up a server that is known from before.
-func (s *sender) resume(c storage.FederationCursor, greet bool) {
+func (s *sender) resume(c storage.FederationCursor, greet bool, early time.Time) {
 	if !s.a.mayBeSent(c.Server) {
 		return
 	}
@@ -96,7 +97,7 @@ func (s *sender) resume(c storage.FederationCursor, greet bool) {
 	if c.SucceededAt > 0 {
 		d.at = time.UnixMilli(c.SucceededAt)
 	}
-	d.greet = greet
+	d.greet, d.early = greet, early
 	s.queue(d)
 }
 
@@ -177,33 +178,26 @@ func (s *sender) queue(d *destination) {
 }
 
 // enter has a server wait for one of the pool's workers. The lock is held.
-func (s *sender) enter(p *pool, d *destination) {
-	p.waiting = append(p.waiting, d)
-	if p.active < p.workers {
-		p.active++
-		s.all.Go(func() { s.work(p) })
-	}
+func (s *sender) enter(p *pool[*destination], d *destination) {
+	p.enter(d, func() bool { s.all.Go(func() { s.work(p) }); return true })
 }
 
 // work serves those who wait, one after the other, until there are no more.
-func (s *sender) work(p *pool) {
+func (s *sender) work(p *pool[*destination]) {
 	for {
 		s.mu.Lock()
-		if len(p.waiting) == 0 || s.stopped {
-			p.active--
-			s.mu.Unlock()
+		d, more := p.next(s.stopped)
+		mine := more && d.state == queued // or it was served by the other pool
+		if mine {
+			d.state, d.again = busy, false
+		}
+		s.mu.Unlock()
+		if !more {
 			return
 		}
-		d := p.waiting[0]
-		p.waiting[0] = nil
-		p.waiting = p.waiting[1:]
-		if d.state != queued {
-			s.mu.Unlock() // was served by the other pool
-			continue
+		if mine {
+			s.serve(d)
 		}
-		d.state, d.again = busy, false
-		s.mu.Unlock()
-		s.serve(d)
 	}
 }
 
@@ -212,11 +206,8 @@ func (s *sender) serve(d *destination) {
 	more := true
 	var err error
 	if f, known := s.a.client.Failure(s.ctx, d.name); known == nil && f.Failures > 0 {
-		s.mu.Lock()
-		d.since, d.why = time.UnixMilli(f.FailingSince), f.LastError
-		s.mu.Unlock()
-		if at := time.UnixMilli(f.RetryAt); time.Now().Before(at) {
-			s.rest(d, time.Until(at))
+		if pause := s.pauseOf(d, &f); pause > 0 {
+			s.rest(d, pause)
 			return
 		}
 	}
@@ -238,6 +229,23 @@ func (s *sender) serve(d *destination) {
 	}
 }
 
+// pauseOf is how long a server that fails is still to be left alone.
+func (s *sender) pauseOf(d *destination, f *storage.Destination) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d.since, d.why = time.UnixMilli(f.FailingSince), f.LastError
+	pause := time.Until(time.UnixMilli(f.RetryAt))
+	if !d.early.IsZero() {
+		pause = min(pause, time.Until(d.early))
+	}
+	if pause > 0 {
+		d.answered = false // to be heard of ends this
+	} else {
+		d.early = time.Time{}
+	}
+	return pause
+}
+
 // fail leaves a server alone for a while. For how long one that gives no answer is, all
 // that ask servers agree on; see client.Client.
 func (s *sender) fail(d *destination, err error) {
@@ -251,7 +259,7 @@ func (s *sender) fail(d *destination, err error) {
 	}
 	s.a.log.Info("sending to a server failed", "server", d.name, "again_in", pause, "err", err)
 	s.mu.Lock()
-	d.pause, d.why, d.answered, d.greet = pause, err.Error(), false, false
+	d.pause, d.why, d.answered, d.greet, d.early = pause, err.Error(), false, false, time.Time{}
 	if d.since.IsZero() {
 		d.since = time.Now()
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/matrix-org/gomatrixserverlib"
 
 	"hearth/federationapi/client"
+	"hearth/internal/httpapi"
 	"hearth/roomserver"
 )
 
@@ -42,26 +43,28 @@ func parallel(workers, n int, f func(i int)) {
 // authentic parses events of a room that another server gave, and keeps those of the
 // room whose signatures and hashes are right.
 func (a *API) authentic(ctx context.Context, v *roomserver.View, texts []json.RawMessage) []gomatrixserverlib.PDU {
-	return a.authenticOf(ctx, gomatrixserverlib.RoomVersion(v.Room.RoomVersion), v.Room.ID, texts)
+	return a.authenticOf(ctx, gomatrixserverlib.RoomVersion(v.Room.RoomVersion), v.Room.ID, texts, nil)
 }
 
-func (a *API) authenticOf(ctx context.Context, version gomatrixserverlib.RoomVersion, roomID string, texts []json.RawMessage) []gomatrixserverlib.PDU {
-	parsed := make([]gomatrixserverlib.PDU, len(texts))
+// authenticOf is authentic for a room that isn't known yet, and with keys that were fetched
+// before, unless they are nil.
+func (a *API) authenticOf(ctx context.Context, version gomatrixserverlib.RoomVersion, roomID string, texts []json.RawMessage, keys gomatrixserverlib.JSONVerifier) []gomatrixserverlib.PDU {
+	parsed, errs := make([]gomatrixserverlib.PDU, len(texts)), make([]error, len(texts))
 	parallel(runtime.GOMAXPROCS(0), len(texts), func(i int) {
-		pdu, err := parseEvent(version, texts[i])
-		if err != nil || pdu.RoomID().String() != roomID {
-			return
+		if parsed[i], errs[i] = parseEvent(version, texts[i]); errs[i] == nil && parsed[i].RoomID().String() != roomID {
+			errs[i] = httpapi.InvalidParam("The event is of another room")
 		}
-		if err := a.verifyEvent(ctx, pdu); err != nil {
-			a.log.Debug("an event isn't authentic", "event", pdu.EventID(), "err", err)
-			return
-		}
-		parsed[i] = pdu
 	})
+	if err := a.verifyEvents(ctx, parsed, errs, keys); err != nil {
+		a.log.Warn("events can't be verified", "room", roomID, "err", err)
+		return nil
+	}
 	list := make([]gomatrixserverlib.PDU, 0, len(parsed))
-	for _, pdu := range parsed {
-		if pdu != nil {
+	for i, pdu := range parsed {
+		if errs[i] == nil {
 			list = append(list, pdu)
+		} else if pdu != nil {
+			a.log.Debug("an event isn't authentic", "event", pdu.EventID(), "err", errs[i])
 		}
 	}
 	return list

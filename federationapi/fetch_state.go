@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 
+	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
 
 	"hearth/federationapi/client"
@@ -64,8 +65,13 @@ func (a *API) fetchWholeState(ctx context.Context, server string, v *roomserver.
 		depths[&text[0]] = gjson.GetBytes(text, "depth").Int()
 	}
 	slices.SortStableFunc(texts, func(x, y json.RawMessage) int { return int(depths[&x[0]] - depths[&y[0]]) })
+	keys, err := a.gatherKeys(ctx, texts)
+	if err != nil {
+		return err
+	}
+	version := gomatrixserverlib.RoomVersion(v.Room.RoomVersion)
 	for some := range slices.Chunk(texts, stateChunk) {
-		if err := a.rooms.AddOutliers(ctx, v.Room.ID, a.authentic(ctx, v, some)); err != nil {
+		if err := a.rooms.AddOutliers(ctx, v.Room.ID, a.authenticOf(ctx, version, v.Room.ID, some, keys)); err != nil {
 			return err
 		}
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
@@ -103,32 +105,55 @@ func (a *API) checkInvitation(r *http.Request, origin string, i *invitation) (go
 		return nil, httpapi.InvalidParam("The invited user isn't of this server")
 	}
 	if userid.Domain(string(pdu.SenderID())) != origin {
-		return nil, httpapi.Forbidden("%s may only send its own users' invitations", origin)
+		return nil, httpapi.InvalidParam("%s may only send its own users' invitations", origin)
+	}
+	v, err := a.rooms.View(r.Context(), pdu.RoomID().String())
+	if err == nil {
+		var allowed bool
+		if allowed, err = a.rooms.ServerAllowed(r.Context(), v, origin); err == nil && !allowed {
+			err = httpapi.Forbidden("The room's access control list bars %s", origin)
+		}
+	}
+	if err != nil && !errors.Is(err, roomserver.ErrUnknownRoom) {
+		return nil, err
 	}
 	if err := a.checkInviteState(r.Context(), i.Version, pdu.RoomID().String(), i.Stripped); err != nil {
 		return nil, err
 	}
-	// The check wants this server's own signature too.
-	return pdu, a.verifyEvent(r.Context(), a.rooms.CoSign(pdu))
+	return pdu, a.verifyEvent(r.Context(), pdu)
 }
 
 // checkInviteState makes sure that the events that come with an invitation are of its room.
-// Servers from before that was specified send what clients are shown of them, which says
-// nothing of it.
+// Servers that don't do yet what is specified send what clients are shown of them, which says
+// nothing of it. Where the room's id is made of the event that made the room, that event must be there,
+// and of the others what is told wrongly counts too.
 func (a *API) checkInviteState(ctx context.Context, v gomatrixserverlib.RoomVersion, roomID string, events []json.RawMessage) error {
+	impl, err := gomatrixserverlib.GetRoomVersion(v)
+	if err != nil {
+		return fmt.Errorf("checking an invitation's state: %w", err)
+	}
+	made := false
 	for _, text := range events {
-		if !gjson.GetBytes(text, "auth_events").Exists() {
+		e := gjson.ParseBytes(text)
+		made = made || e.Get("type").Str == "m.room.create" && e.Get("state_key").Exists()
+		if !e.Get("auth_events").Exists() {
 			continue
 		}
 		pdu, err := parseEvent(v, text)
 		if err != nil || pdu.RoomID().String() != roomID {
 			return httpapi.InvalidParam("invite_room_state has something that is no event of the room")
 		}
-		if pdu.Type() == "m.room.create" {
-			if err := a.verifyEvent(ctx, pdu); err != nil {
-				return httpapi.InvalidParam("The m.room.create event of invite_room_state isn't authentic")
-			}
+		create := pdu.Type() == "m.room.create"
+		if !create && !impl.DomainlessRoomIDs() {
+			continue
 		}
+		// Who wrote the others may be away.
+		if err := a.verifyEvent(ctx, pdu); err != nil && (create || !errors.Is(err, client.ErrNoKey)) {
+			return httpapi.InvalidParam("The %s event of invite_room_state isn't authentic", pdu.Type())
+		}
+	}
+	if !made && impl.DomainlessRoomIDs() {
+		return httpapi.InvalidParam("invite_room_state lacks the room's m.room.create event")
 	}
 	return nil
 }
@@ -178,20 +203,36 @@ func (a *API) Invite(ctx context.Context, r roomserver.MembershipRequest) error 
 		return err
 	}
 	defer a.inviting.begin(membershipOf{r.RoomID, r.Target})()
-	var answer struct {
-		Event json.RawMessage `json:"event"`
-	}
 	server := userid.Domain(r.Target)
-	err = a.client.Put(ctx, server, client.Path("/_matrix/federation/v2/invite", r.RoomID, pdu.EventID()), map[string]any{
-		"event": json.RawMessage(pdu.JSON()), "room_version": version, "invite_room_state": stripped}, &answer)
+	answered, err := a.sendInvite(ctx, server, &invitation{Event: pdu.JSON(), Version: version, Stripped: stripped}, client.Path("", r.RoomID, pdu.EventID()))
 	if err != nil {
-		return client.AsClientError(err)
+		return asEntryError(err)
 	}
-	signed, err := parseEvent(version, answer.Event)
-	if err != nil || signed.EventID() != pdu.EventID() || a.verifyEvent(ctx, signed) != nil {
+	signed, err := parseEvent(version, answered)
+	if err != nil || signed.EventID() != pdu.EventID() || a.verifyAgreed(ctx, signed) != nil {
 		return client.AsClientError(badAnswer(server, "It didn't sign the invitation"))
 	}
 	return refusal(a.rooms.ReceiveToPassOn(ctx, signed))
+}
+
+// sendInvite asks a server to sign an invitation of its user, and returns that. A server that may
+// be old is asked in the old way too.
+func (a *API) sendInvite(ctx context.Context, server string, i *invitation, path string) (json.RawMessage, error) {
+	var answer struct {
+		Event json.RawMessage `json:"event"`
+	}
+	err := a.client.Put(ctx, server, "/_matrix/federation/v2/invite"+path, i, &answer)
+	var refused *client.RemoteError
+	old := errors.As(err, &refused) && (refused.Status == http.StatusBadRequest || refused.Status == http.StatusNotFound)
+	if !old || i.Version != gomatrixserverlib.RoomVersionV1 && i.Version != gomatrixserverlib.RoomVersionV2 {
+		return answer.Event, err
+	}
+	event, err := sjson.SetBytes(i.Event, "unsigned.invite_room_state", i.Stripped)
+	if err != nil {
+		return nil, fmt.Errorf("writing an invitation: %w", err)
+	}
+	err = a.client.Put(ctx, server, "/_matrix/federation/v1/invite"+path, json.RawMessage(event), &[]any{nil, &answer})
+	return answer.Event, err
 }
 
 // Leave ends the membership of a user of this server in a room that only others are

@@ -68,7 +68,21 @@ func (a *API) tryAll(ctx context.Context, via []string, ask func(server string) 
 	if last == nil {
 		return httpapi.NotFound("No server is known that is in this room")
 	}
-	return client.AsClientError(last)
+	return asEntryError(last)
+}
+
+// asEntryError is client.AsClientError for what has a user enter, or leave, a room. If a server finds fault
+// with what this one sent, that is no fault of the user's.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#put_matrixfederationv2send_joinroomideventid
+func asEntryError(err error) error {
+	var refused *client.RemoteError
+	if errors.As(err, &refused) && (refused.Code == "M_MISSING_PARAM" || refused.Code == "M_INVALID_PARAM") {
+		own := *refused
+		own.Code = ""
+		err = &own
+	}
+	return client.AsClientError(err)
 }
 
 // badAnswer is the result of an answer that isn't what it should be.

@@ -31,7 +31,7 @@ func (a *API) getServerKeys(*http.Request, *httpapi.Requester) (any, error) {
 //
 // https://spec.matrix.org/v1.19/server-server-api/#get_matrixkeyv2queryservername
 func (a *API) getNotary(r *http.Request, _ *httpapi.Requester) (any, error) {
-	minimum := int64(0)
+	minimum := time.Now().UnixMilli()
 	if text := r.URL.Query().Get("minimum_valid_until_ts"); text != "" {
 		var err error
 		if minimum, err = strconv.ParseInt(text, 10, 64); err != nil {
@@ -50,7 +50,7 @@ const maxNotaryServers = 100
 func (a *API) postNotary(r *http.Request, _ *httpapi.Requester) (any, error) {
 	var body struct {
 		ServerKeys map[string]map[string]struct {
-			MinimumValidUntil int64 `json:"minimum_valid_until_ts"`
+			MinimumValidUntil *int64 `json:"minimum_valid_until_ts"`
 		} `json:"server_keys"`
 	}
 	if err := httpapi.DecodeJSON(r, &body); err != nil {
@@ -62,29 +62,32 @@ func (a *API) postNotary(r *http.Request, _ *httpapi.Requester) (any, error) {
 	if len(body.ServerKeys) > maxNotaryServers {
 		return nil, httpapi.InvalidParam("At most %d servers can be asked for at once", maxNotaryServers)
 	}
-	minimum := map[string]int64{}
+	minimum, now := map[string]int64{}, time.Now().UnixMilli()
 	for server, keys := range body.ServerKeys {
-		minimum[server] = 0
 		for _, k := range keys {
-			minimum[server] = max(minimum[server], k.MinimumValidUntil)
+			at := now
+			if k.MinimumValidUntil != nil {
+				at = *k.MinimumValidUntil
+			}
+			minimum[server] = max(minimum[server], at)
+		}
+		if len(keys) == 0 {
+			minimum[server] = now
 		}
 	}
 	return a.notarise(r.Context(), minimum)
 }
 
 // notarise answers with what is known of the servers' keys. Those with which this
-// server doesn't talk are left out, and nobody can make it ask for keys of tomorrow.
+// server doesn't talk are left out.
 func (a *API) notarise(ctx context.Context, minimum map[string]int64) (any, error) {
-	now := time.Now().UnixMilli()
-	for server, at := range minimum {
+	for server := range minimum {
 		if _, _, ok := client.SplitServerName(server); !ok {
 			return nil, httpapi.InvalidParam("%.100q is no server name", server)
 		}
 		if a.client.Allowed(server) != nil {
 			delete(minimum, server)
-			continue
 		}
-		minimum[server] = min(at, now)
 	}
 	keys, err := a.client.Keys.Notarise(ctx, minimum)
 	if err != nil {

@@ -33,19 +33,13 @@ type memberFetcher struct {
 	rooms map[string]*memberless
 	// first has the rooms whose members weren't asked for yet, again those for which nobody
 	// had them: these don't take the others' workers.
-	first, again memberQueue
+	first, again pool[*memberless]
 }
 
 // memberless is a room whose members are to be had.
 type memberless struct {
 	id    string
 	pause time.Duration
-}
-
-// memberQueue is a bounded number of workers and the rooms that wait for one.
-type memberQueue struct {
-	workers, active int
-	waiting         []*memberless
 }
 
 func newMemberFetcher(a *API) *memberFetcher {
@@ -74,28 +68,21 @@ func (m *memberFetcher) ask(roomID string) {
 }
 
 // enter has a room wait for a worker. The lock is held.
-func (m *memberFetcher) enter(q *memberQueue, room *memberless) {
-	q.waiting = append(q.waiting, room)
-	if q.active < q.workers && m.a.sender.goUnlessStopped(func() { m.work(q) }) {
-		q.active++
-	}
+func (m *memberFetcher) enter(p *pool[*memberless], room *memberless) {
+	p.enter(room, func() bool { return m.a.sender.goUnlessStopped(func() { m.work(p) }) })
 }
 
 // work asks for the members of the rooms that wait, one after the other, until there are no
 // more.
-func (m *memberFetcher) work(q *memberQueue) {
+func (m *memberFetcher) work(p *pool[*memberless]) {
 	ctx := m.a.sender.ctx
 	for {
 		m.mu.Lock()
-		if len(q.waiting) == 0 || ctx.Err() != nil {
-			q.active--
-			m.mu.Unlock()
+		room, more := p.next(ctx.Err() != nil)
+		m.mu.Unlock()
+		if !more {
 			return
 		}
-		room := q.waiting[0]
-		q.waiting[0] = nil
-		q.waiting = q.waiting[1:]
-		m.mu.Unlock()
 		m.attend(ctx, room)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
-	"github.com/matrix-org/gomatrixserverlib/spec"
 	"github.com/tidwall/gjson"
 
 	"hearth/internal/httpapi"
@@ -26,7 +25,7 @@ func (a *API) membershipRoutes(version int) []httpapi.Route {
 		join, leave = inList(join), inList(leave)
 	}
 	routes := []httpapi.Route{
-		a.signed("PUT", "/send_join/{roomId}/{eventId}", join),
+		a.signed("PUT", "/send_join/{roomId}/{eventId}", a.inTurn(join)),
 		a.signed("PUT", "/send_leave/{roomId}/{eventId}", leave),
 	}
 	if version == 1 {
@@ -42,12 +41,11 @@ type signedHandler = func(r *http.Request, origin string, body json.RawMessage) 
 func inList(handle signedHandler) signedHandler {
 	return func(r *http.Request, origin string, body json.RawMessage) (any, error) {
 		answer, err := handle(r, origin, body)
-		if raw, ok := answer.(httpapi.Raw); ok {
-			answer = json.RawMessage(raw)
-		} else if answer == nil {
-			answer = struct{}{}
+		raw, ok := answer.(httpapi.Raw)
+		if !ok {
+			raw = httpapi.Raw("{}")
 		}
-		return []any{http.StatusOK, answer}, err
+		return httpapi.Raw(append(append([]byte("[200,"), raw...), ']')), err
 	}
 }
 
@@ -198,7 +196,7 @@ func (a *API) sentMembership(r *http.Request, origin string, v *roomserver.View,
 		return nil, httpapi.InvalidParam("The event isn't of the sender's own membership")
 	}
 	if userid.Domain(string(pdu.SenderID())) != origin {
-		return nil, httpapi.Forbidden("%s may only send its own users' events", origin)
+		return nil, httpapi.InvalidParam("%s may only send its own users' events", origin)
 	}
 	signed := pdu
 	if membership == "join" && gjson.GetBytes(pdu.Content(), roomserver.AuthorisedVia).Exists() {
@@ -224,10 +222,6 @@ func membershipIn(r *http.Request, v gomatrixserverlib.RoomVersion, text json.Ra
 		return nil, httpapi.InvalidParam("The event isn't a membership that is %s", membership)
 	}
 	return pdu, nil
-}
-
-func userIDForSender(_ spec.RoomID, sender spec.SenderID) (*spec.UserID, error) {
-	return spec.NewUserID(string(sender), true)
 }
 
 func quoted(s string) []byte {

@@ -4,6 +4,10 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+	"time"
+
+	"hearth/federationapi/client"
+	"hearth/storage"
 )
 
 // restart starts a server's sending anew.
@@ -58,4 +62,58 @@ func TestDiesBeforeFirstSending(t *testing.T) {
 	}
 	one.restart()
 	eventually(t, "that bob hears them", func() bool { return slices.Contains(two.heard(room), "first words") })
+}
+
+// failing has a server count as one that has long given no answer, and isn't asked for an hour.
+func (h *hearth) failing(server string) {
+	h.t.Helper()
+	ago := time.Now().Add(-48 * time.Hour).UnixMilli()
+	err := h.db.SetDestination(background(h.t), storage.Destination{Server: server, Failures: 100, FailingSince: ago, FailedAt: ago,
+		RetryAt: time.Now().Add(time.Hour).UnixMilli(), LastError: "no route"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// TestBackAfterRestart starts the program again while it leaves a server alone: that is tried soon,
+// and left alone again if that is in vain, until it is heard of.
+func TestBackAfterRestart(t *testing.T) {
+	one, two, alice, _, room, _ := met(t)
+	one.say(room, alice, "hello")
+	eventually(t, "that alice is heard", func() bool { return slices.Contains(two.heard(room), "hello") })
+	one.api.StopSending()
+	one.failing(two.name)
+	one.say(room, alice, "first")
+	fresh := func() *API {
+		o := one.api.o
+		var err error
+		if o.Client, err = client.New(background(t), one.options); err != nil {
+			t.Fatal(err)
+		}
+		again := New(o)
+		if err := again.StartSending(background(t)); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(again.StopSending)
+		one.api = again
+		return again
+	}
+	again := fresh()
+	eventually(t, "that bob hears it soon", func() bool { return slices.Contains(two.heard(room), "first") })
+	again.StopSending()
+	one.failing(two.name)
+	one.say(room, alice, "second")
+	gone := func(http.ResponseWriter, *http.Request, http.Handler) { panic(http.ErrAbortHandler) }
+	two.front.Store(&gone)
+	again = fresh()
+	eventually(t, "that the server is left alone again", func() bool {
+		again.sender.mu.Lock()
+		defer again.sender.mu.Unlock()
+		d := again.sender.servers[two.name]
+		return d != nil && d.state == paused && time.Until(d.until) > 30*time.Minute
+	})
+	two.front.Store(nil)
+	again.client.Alive(two.name)
+	again.sender.heardOf(two.name)
+	eventually(t, "that bob hears it at once", func() bool { return slices.Contains(two.heard(room), "second") })
 }

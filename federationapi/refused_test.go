@@ -13,6 +13,7 @@ import (
 	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
+	"hearth/storage"
 )
 
 // forge has bob's server make a membership event from nothing but what one's room
@@ -64,7 +65,7 @@ func TestRestrictedJoin(t *testing.T) {
 }
 
 // TestUnstorable refuses an event with a name that PostgreSQL can't hold, and one that
-// comes after too many others, before anything is written.
+// comes after too many others, before anything is written. Of a room's past the latter is taken.
 func TestUnstorable(t *testing.T) {
 	all := newHearths(t, 2, nil)
 	one, two := all[0], all[1]
@@ -89,6 +90,10 @@ func TestUnstorable(t *testing.T) {
 			URI: "/_matrix/federation/v1/send/" + what, Body: object{"pdus": []json.RawMessage{pdu.JSON()}}})
 		if err != nil || !strings.Contains(string(answer), what) {
 			t.Errorf("%s: %s %v", what, answer, err)
+		}
+		past, err := one.rooms.FindPast(background(t), v, &storage.Gap{RoomNID: v.Room.NID, Missing: []string{pdu.EventID()}}, []gomatrixserverlib.PDU{pdu})
+		if err != nil || past.Len() != map[string]int{"21": 1}[what] {
+			t.Errorf("%s: of the past %d events are taken: %v", what, past.Len(), err)
 		}
 	}
 	one.say(room, alice, "still here")
@@ -168,7 +173,7 @@ func TestWrongVersion(t *testing.T) {
 		t.Error("a room was made with another version, or none")
 	}
 	for roomID, want := range map[string]int{room: 1, "!other:x": 0} {
-		if n := len(one.api.authenticOf(background(t), "10", roomID, []json.RawMessage{create.JSON})); n != want {
+		if n := len(one.api.authenticOf(background(t), "10", roomID, []json.RawMessage{create.JSON}, nil)); n != want {
 			t.Errorf("%d events are of the room %s", n, roomID)
 		}
 	}

@@ -29,9 +29,9 @@ func (rm *room) canSee(e *storage.Event) bool {
 const maxID = 255
 
 // room returns a room in which the asking server has or had users, and whose access
-// control list doesn't bar it. Others get the same answer as for a room that isn't.
+// control list doesn't bar it. A room that isn't gets others the same answer.
 func (a *API) room(ctx context.Context, origin, roomID string) (*room, error) {
-	unknown := httpapi.NotFound("%s takes part in no such room here", origin)
+	unknown := httpapi.Forbidden("%s takes part in no such room here", origin)
 	if len(roomID) > maxID {
 		return nil, unknown
 	}

@@ -107,7 +107,7 @@ func historyForServers(t *testing.T, version string) {
 	room := one.room(version, roomserver.InitialEvent{Type: "m.room.history_visibility", StateKey: new(""), Content: object{"history_visibility": "joined"}})
 	before := one.say(room, alice, "before")
 	two.refused(http.StatusNotFound, "M_NOT_FOUND", one, "GET", uri("event", before), nil)
-	two.refused(http.StatusNotFound, "M_NOT_FOUND", one, "GET", uri("state_ids", room, "event_id", before), nil)
+	two.refused(http.StatusForbidden, "M_FORBIDDEN", one, "GET", uri("state_ids", room, "event_id", before), nil)
 	joined := one.member(room, bob, "join")
 	during := one.say(room, alice, "during")
 	one.member(room, bob, "leave")
@@ -133,7 +133,7 @@ func historyForServers(t *testing.T, version string) {
 
 	same(t, "backfill", bodies(two.get(one, uri("backfill", room, "v", after, "limit", "50"))["pdus"]), "-", "during", "-")
 	same(t, "short backfill", bodies(two.get(one, uri("backfill", room, "v", during, "limit", "1"))["pdus"]), "during")
-	three.refused(http.StatusNotFound, "M_NOT_FOUND", one, "GET", uri("backfill", room, "v", after, "limit", "5"), nil)
+	three.refused(http.StatusForbidden, "M_FORBIDDEN", one, "GET", uri("backfill", room, "v", after, "limit", "5"), nil)
 	two.refused(http.StatusBadRequest, "M_MISSING_PARAM", one, "GET", uri("backfill", room, "limit", "5"), nil)
 	var missing object
 	err = two.client.Post(background(t), one.name, uri("get_missing_events", room),

@@ -52,7 +52,7 @@ type sender struct {
 	quiet []*destination
 	// reached serves the servers that answered last, doubtful all others: they don't take
 	// the reached ones' workers.
-	reached, doubtful pool
+	reached, doubtful pool[*destination]
 }
 
 func newSender(a *API) *sender {

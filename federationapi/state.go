@@ -12,7 +12,7 @@ import (
 func (a *API) stateRoutes() []httpapi.Route {
 	return []httpapi.Route{
 		a.signed("GET", "/state_ids/{roomId}", a.getStateIDs),
-		a.signed("GET", "/state/{roomId}", a.getState),
+		a.signed("GET", "/state/{roomId}", a.inTurn(a.getState)),
 	}
 }
 

@@ -83,7 +83,11 @@ func (a *API) serversInRoom(server string, told []string) []string {
 // checkHandedOver keeps of a room what is authentic and allowed by the rules, and makes
 // sure that they let the join in.
 func (a *API) checkHandedOver(ctx context.Context, server, roomID string, v gomatrixserverlib.RoomVersion, join gomatrixserverlib.PDU, room *handedOver) (*roomserver.Import, error) {
-	state, auth := a.authenticOf(ctx, v, roomID, room.State), a.authenticOf(ctx, v, roomID, room.Auth)
+	keys, err := a.gatherKeys(ctx, slices.Concat(room.State, room.Auth))
+	if err != nil {
+		return nil, err
+	}
+	state, auth := a.authenticOf(ctx, v, roomID, room.State, keys), a.authenticOf(ctx, v, roomID, room.Auth, keys)
 	if err := onePerKey(state); err != nil {
 		return nil, badAnswer(server, "The room isn't right: %v", err)
 	}

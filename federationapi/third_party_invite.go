@@ -7,15 +7,12 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/matrix-org/gomatrixserverlib"
-	"github.com/matrix-org/gomatrixserverlib/spec"
 	"github.com/tidwall/gjson"
 
 	"hearth/federationapi/client"
 	"hearth/identity"
 	"hearth/internal/httpapi"
 	"hearth/internal/userid"
-	"hearth/roomserver"
 	"hearth/storage"
 )
 
@@ -142,38 +139,4 @@ func (a *API) putExchange(r *http.Request, origin string, body json.RawMessage) 
 	}
 	return nil, a.redeemHere(r.Context(), identity.Redemption{
 		RoomID: v.Room.ID, Sender: event.Sender, Target: event.StateKey, Signed: event.Content.Invite.Signed})
-}
-
-// withoutSender verifies signatures, but takes that of one server for granted: an invitation
-// that takes the place of one to an address may be sent by others than its sender's server.
-//
-// https://spec.matrix.org/v1.19/server-server-api/#validating-hashes-and-signatures-on-received-events
-type withoutSender struct {
-	keys   gomatrixserverlib.JSONVerifier
-	server spec.ServerName
-}
-
-// VerifyJSONs implements gomatrixserverlib.JSONVerifier.
-func (v withoutSender) VerifyJSONs(ctx context.Context, requests []gomatrixserverlib.VerifyJSONRequest) ([]gomatrixserverlib.VerifyJSONResult, error) {
-	results := make([]gomatrixserverlib.VerifyJSONResult, len(requests))
-	for i, r := range requests {
-		if r.ServerName == v.server {
-			continue
-		}
-		one, err := v.keys.VerifyJSONs(ctx, requests[i:i+1])
-		if err != nil {
-			return nil, err
-		}
-		results[i] = one[0]
-	}
-	return results, nil
-}
-
-// verifierFor is what verifies the signatures of an event.
-func (a *API) verifierFor(pdu gomatrixserverlib.PDU) gomatrixserverlib.JSONVerifier {
-	sender := userid.Domain(string(pdu.SenderID()))
-	if roomserver.IsThirdPartyInvite(pdu) && pdu.StateKey() != nil && userid.Domain(*pdu.StateKey()) != sender {
-		return withoutSender{a.client.Keys, spec.ServerName(sender)}
-	}
-	return a.client.Keys
 }

@@ -56,30 +56,37 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 	// What has begun is finished even if the other server no longer waits for it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), maxTransactionTime)
 	defer cancel()
+	end, err := a.receiving.begin(ctx, origin)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	if err := a.takeEDUs(ctx, origin, txn.EDUs, true); err != nil {
 		return nil, err
 	}
-	checked := make([]checkedPDU, len(txn.PDUs))
-	parallel(runtime.GOMAXPROCS(0), len(checked), func(i int) { checked[i] = a.checkPDU(ctx, origin, txn.PDUs[i]) })
-	for i, c := range checked {
-		if c.pdu == nil {
+	pdus, errs := make([]gomatrixserverlib.PDU, len(txn.PDUs)), make([]error, len(txn.PDUs))
+	parallel(runtime.GOMAXPROCS(0), len(pdus), func(i int) { pdus[i], errs[i] = a.parseSent(ctx, origin, txn.PDUs[i]) })
+	if err := a.verifyEvents(ctx, pdus, errs, nil); err != nil {
+		return nil, err
+	}
+	for i, pdu := range pdus {
+		if pdu == nil {
 			if err := a.takeNoted(ctx, origin, txn.PDUs[i]); err != nil {
 				a.log.Debug("an event of no room here was refused", "origin", origin, "err", err)
 			}
 			continue // what has no id can't be answered for
 		}
-		id := c.pdu.EventID()
-		if c.err == nil {
-			c.err = a.takeWithAncestors(ctx, origin, c.pdu)
+		if errs[i] == nil {
+			errs[i] = a.takeWithAncestors(ctx, origin, pdu)
 		}
 		var res result
-		if c.err != nil {
-			if !a.presumed(ctx, c) {
-				res.Error = reason(c.err)
+		if err := errs[i]; err != nil {
+			if !a.presumed(ctx, pdu, err) {
+				res.Error = reason(err)
 			}
-			a.log.Info("an event of another server was refused", "origin", origin, "event", id, "err", c.err)
+			a.log.Info("an event of another server was refused", "origin", origin, "event", pdu.EventID(), "err", err)
 		}
-		results[id] = res
+		results[pdu.EventID()] = res
 	}
 	if err := a.takeEDUs(ctx, origin, txn.EDUs, false); err != nil {
 		return nil, err
@@ -89,12 +96,12 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 
 // presumed reports whether an event was refused without knowing who is in the room: then
 // that isn't the last word.
-func (a *API) presumed(ctx context.Context, c checkedPDU) bool {
+func (a *API) presumed(ctx context.Context, pdu gomatrixserverlib.PDU, why error) bool {
 	var refused *roomserver.RefusedError
-	if !errors.As(c.err, &refused) {
+	if !errors.As(why, &refused) {
 		return false
 	}
-	v, err := a.rooms.View(ctx, c.pdu.RoomID().String())
+	v, err := a.rooms.View(ctx, pdu.RoomID().String())
 	return err == nil && v.Room.IsPartial()
 }
 
@@ -114,32 +121,22 @@ func reason(err error) string {
 	return "it could not be taken in"
 }
 
-// checkedPDU is an event and what speaks against it. Without the event it was none, or
-// of no room here: its id depends on the room's version.
-type checkedPDU struct {
-	pdu gomatrixserverlib.PDU
-	err error
-}
-
-// checkPDU parses an event, and checks its hash and signatures and whether its server may
-// send it.
-func (a *API) checkPDU(ctx context.Context, origin string, text json.RawMessage) checkedPDU {
+// parseSent parses an event that a server sent, and makes sure that it may send it. Without the
+// event it was none, or of no room here: its id depends on the room's version.
+func (a *API) parseSent(ctx context.Context, origin string, text json.RawMessage) (gomatrixserverlib.PDU, error) {
 	roomID := gjson.GetBytes(text, "room_id").Str
 	v, allowed := a.residentRoom(ctx, origin, roomID)
 	if httpapi.CodeOf(allowed) == "M_NOT_FOUND" && a.waitForJoin(ctx, roomID) {
 		v, allowed = a.residentRoom(ctx, origin, roomID)
 	}
 	if v == nil {
-		return checkedPDU{err: allowed}
+		return nil, allowed
 	}
 	pdu, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
 	if err != nil {
-		return checkedPDU{err: err}
+		return nil, err
 	}
-	if allowed == nil {
-		allowed = a.verifyEvent(ctx, pdu)
-	}
-	return checkedPDU{pdu, allowed}
+	return pdu, allowed
 }
 
 // waitForJoin waits for a join of the room that is going on, but no longer than the
@@ -176,12 +173,4 @@ func parseEvent(v gomatrixserverlib.RoomVersion, text json.RawMessage) (pdu goma
 	}
 	pdu.EventID() // is made of its redacted form, once for all
 	return pdu, nil
-}
-
-// verifyEvent verifies an event's signatures.
-func (a *API) verifyEvent(ctx context.Context, pdu gomatrixserverlib.PDU) error {
-	if err := gomatrixserverlib.VerifyEventSignatures(ctx, pdu, a.verifierFor(pdu), userIDForSender); err != nil {
-		return httpapi.Forbidden("The event's signatures can't be verified: %v", err)
-	}
-	return nil
 }

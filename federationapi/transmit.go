@@ -62,7 +62,7 @@ func (s *sender) sent(d *destination, t *transaction, c storage.FederationCursor
 	s.mu.Lock()
 	if c.SucceededAt > 0 {
 		d.serial++
-		d.greet, d.heard = false, time.Time{}
+		d.greet, d.heard, d.early = false, time.Time{}, time.Time{}
 		d.answered, d.at, d.why, d.since, d.most = true, time.UnixMilli(c.SucceededAt), "", time.Time{}, min(2*d.most, maxPDUs+maxEDUs)
 	}
 	d.cursor = c.Position

@@ -39,6 +39,8 @@ type hearth struct {
 	api    *API
 	key    ed25519.PrivateKey
 	close  func()
+	// options are those of the client.
+	options client.Options
 	// policy, unless nil, answers as a policy server.
 	policy http.HandlerFunc
 	// front, if set, is asked instead of the server, which it is given.
@@ -95,6 +97,7 @@ func newHearth(t testing.TB, l net.Listener, store *certificate.Store, pool *x50
 	co := client.Options{DB: h.db, ServerName: h.name, KeyID: "ed25519:a", PrivateKey: h.key, RootCAs: pool, AllowPrivateRanges: true}
 	o := Options{DB: h.db, Rooms: h.rooms, Version: "test"}
 	change(&co, &o)
+	h.options = co
 	var err error
 	if h.client, err = client.New(background(t), co); err != nil {
 		t.Fatal(err)

@@ -22,8 +22,8 @@ const (
 	maxNotaryBatch  = 100
 	// maxFetches bounds the servers that are asked for keys at the same time, and
 	// maxFetchesEach those for one caller.
-	maxFetches     = 64
-	maxFetchesEach = 16
+	maxFetches     = 128
+	maxFetchesEach = 48
 	// maxServerKeys bounds the keys taken from one server's answer.
 	maxServerKeys = 100
 )

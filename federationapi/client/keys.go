@@ -38,6 +38,9 @@ const (
 	askAgain = time.Minute
 	// askAgainFailed is askAgain after a failure.
 	askAgainFailed = 10 * time.Second
+	// gatherTimeout bounds the wait for the keys of many servers: what has come by then has
+	// to do.
+	gatherTimeout = time.Minute
 	// maxValidity is how far into the future a key is believed to be valid.
 	//
 	// https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period
@@ -69,29 +72,40 @@ type wanted map[string]int64
 
 // VerifyJSONs checks a batch of signatures; see gomatrixserverlib.JSONVerifier.
 func (k *Keys) VerifyJSONs(ctx context.Context, requests []gomatrixserverlib.VerifyJSONRequest) ([]gomatrixserverlib.VerifyJSONResult, error) {
-	results := make([]gomatrixserverlib.VerifyJSONResult, len(requests))
-	ids := make([][]string, len(requests))
+	found, err := k.Gather(ctx, requests)
+	if err != nil {
+		return nil, err
+	}
+	return found.VerifyJSONs(ctx, requests)
+}
+
+// Gather fetches the keys that are needed to check signatures, once for all. What it returns has
+// those that could be had, and asks nobody.
+func (k *Keys) Gather(ctx context.Context, requests []gomatrixserverlib.VerifyJSONRequest) (gomatrixserverlib.JSONVerifier, error) {
 	need := map[string]wanted{}
-	for i, r := range requests {
+	for _, r := range requests {
 		server := string(r.ServerName)
-		if ids[i] = keyIDs(server, r.Message); len(ids[i]) == 0 {
-			results[i].Error = fmt.Errorf("not signed by %s", server)
-			continue
-		}
-		if need[server] == nil {
-			need[server] = wanted{}
-		}
-		for _, id := range ids[i] {
+		for _, id := range keyIDs(server, r.Message) {
+			if need[server] == nil {
+				need[server] = wanted{}
+			}
 			need[server][id] = max(need[server][id], int64(r.AtTS))
 		}
 	}
 	found, err := k.find(ctx, need)
-	if err != nil {
-		return nil, err
-	}
-	for i := range requests {
-		if results[i].Error == nil {
-			results[i].Error = verify(&requests[i], ids[i], found[string(requests[i].ServerName)])
+	return gathered(found), err
+}
+
+// gathered are keys of servers by their ids.
+type gathered map[string]map[string]storage.ServerKey
+
+// VerifyJSONs implements gomatrixserverlib.JSONVerifier.
+func (g gathered) VerifyJSONs(_ context.Context, requests []gomatrixserverlib.VerifyJSONRequest) ([]gomatrixserverlib.VerifyJSONResult, error) {
+	results := make([]gomatrixserverlib.VerifyJSONResult, len(requests))
+	for i, r := range requests {
+		results[i].Error = fmt.Errorf("not signed by %s", r.ServerName)
+		if ids := keyIDs(string(r.ServerName), r.Message); len(ids) > 0 {
+			results[i].Error = verify(&r, ids, g[string(r.ServerName)])
 		}
 	}
 	return results, nil
@@ -123,6 +137,11 @@ func (k *Keys) VerifyJSON(ctx context.Context, server string, object []byte) err
 // maxKeysPerObject bounds the signatures of one server that are looked at.
 const maxKeysPerObject = 10
 
+// policyKeyID names the key of policy servers, which isn't published.
+//
+// https://spec.matrix.org/v1.19/server-server-api/#validating-policy-server-signatures
+const policyKeyID = "ed25519:policy_server"
+
 // keyIDs are the keys with which the server has signed the object.
 func keyIDs(server string, object []byte) []string {
 	all, err := gomatrixserverlib.ListKeyIDs(server, object)
@@ -131,7 +150,7 @@ func keyIDs(server string, object []byte) []string {
 	}
 	var list []string
 	for _, id := range all {
-		if strings.HasPrefix(string(id), "ed25519:") && len(id) <= 255 && len(list) < maxKeysPerObject {
+		if strings.HasPrefix(string(id), "ed25519:") && id != policyKeyID && len(id) <= 255 && len(list) < maxKeysPerObject {
 			list = append(list, string(id))
 		}
 	}
@@ -140,7 +159,7 @@ func keyIDs(server string, object []byte) []string {
 
 // verify returns nil if one of the signatures is good.
 func verify(r *gomatrixserverlib.VerifyJSONRequest, ids []string, keys map[string]storage.ServerKey) error {
-	failed := fmt.Errorf("the keys of %s can't be had", r.ServerName)
+	failed := fmt.Errorf("%w: those of %s", ErrNoKey, r.ServerName)
 	for _, id := range ids {
 		key, ok := keys[id]
 		if !ok {
@@ -191,8 +210,10 @@ func (k *Keys) find(ctx context.Context, need map[string]wanted) (map[string]map
 	if len(missing) == 0 {
 		return found, nil
 	}
-	if err := k.fetch(ctx, missing, need); err != nil {
-		return nil, err
+	fetching, cancel := context.WithTimeout(ctx, gatherTimeout)
+	defer cancel()
+	if err := k.fetch(fetching, missing, need); err != nil && fetching.Err() == nil || ctx.Err() != nil {
+		return nil, errors.Join(err, ctx.Err())
 	}
 	return found, k.read(ctx, missing, found)
 }
@@ -241,6 +262,9 @@ func (k *Keys) ownKeys(now time.Time) map[string]storage.ServerKey {
 	}
 	return keys
 }
+
+// ErrNoKey is wrapped by what comes of a signature by a key that isn't known: it may be right.
+var ErrNoKey = errors.New("the keys can't be had")
 
 // errRejected is the result of being given keys that prove nothing.
 var errRejected = errors.New("the published keys aren't valid")

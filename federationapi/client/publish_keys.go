@@ -38,8 +38,8 @@ func (k *Keys) OwnPublished() ([]byte, error) {
 }
 
 // Notarise returns what the servers publish of their keys, signed by this server as
-// well, fetched anew where it isn't known to be valid until minimum. Servers whose
-// keys can't be had are left out.
+// well, fetched anew where it isn't known to be valid until minimum, or where half of its
+// lifetime is over. Servers whose keys can't be had are left out.
 //
 // https://spec.matrix.org/v1.19/server-server-api/#querying-keys-through-another-server
 func (k *Keys) Notarise(ctx context.Context, minimum map[string]int64) ([]json.RawMessage, error) {
@@ -62,7 +62,8 @@ func (k *Keys) Notarise(ctx context.Context, minimum map[string]int64) ([]json.R
 	}
 	var missing []string
 	for _, server := range servers {
-		if o, ok := known[server]; !ok || o.ValidUntil < minimum[server] {
+		o := known[server] // the zero value is long over
+		if halfway := o.FetchedAt + (o.ValidUntil-o.FetchedAt)/2; halfway < time.Now().UnixMilli() || o.ValidUntil < minimum[server] {
 			missing = append(missing, server)
 		}
 	}

@@ -38,6 +38,8 @@ type Request struct {
 const (
 	defaultMaxAnswer = 10 << 20
 	defaultTimeout   = time.Minute
+	// minPatience is how long a server must have been waited for to count as one that doesn't answer.
+	minPatience = 5 * time.Second
 	// maxErrorAnswer bounds an answer that refuses a request.
 	maxErrorAnswer = 64 << 10
 )
@@ -113,13 +115,15 @@ func (c *Client) Stream(ctx context.Context, r Request) (*http.Response, error) 
 	if err := c.mayAsk(ctx, &r); err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	res, err := c.send(ctx, &r)
 	if err != nil {
 		var refused *httpapi.Error
 		if errors.As(err, &refused) {
 			return nil, refused
 		}
-		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// Who waits only a moment mustn't make a server count as gone.
+		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) && time.Since(began) > minPatience {
 			c.failed(r.Server, err)
 		}
 		countUnreachable.Inc()
