@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -49,6 +50,9 @@ func (a *API) postCrossSigning(r *http.Request, u *httpapi.Requester) (any, erro
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}
+	if err := a.noDevices(r.Context(), keys); err != nil {
+		return nil, err
+	}
 	if changes(keys, known) {
 		r.Body = readAgain(body)
 		if _, err := a.interactive(r, u, nil); err != nil {
@@ -59,6 +63,22 @@ func (a *API) postCrossSigning(r *http.Request, u *httpapi.Requester) (any, erro
 		return nil, err
 	}
 	return nil, a.deviceListChanged(r.Context(), u.UserID, crossSigning)
+}
+
+// noDevices makes sure that no key is called like a device of its user: signatures and
+// verifications name both in one way.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#key-and-signature-security
+func (a *API) noDevices(ctx context.Context, keys []storage.CrossSigningKey) error {
+	for _, k := range keys {
+		switch _, err := a.db.GetDevice(ctx, k.UserID, devicekeys.PublicKey(k.JSON)); {
+		case err == nil:
+			return httpapi.Forbidden("One of your devices has the id of the %s key", k.Usage)
+		case !errors.Is(err, storage.ErrNotFound):
+			return err
+		}
+	}
+	return nil
 }
 
 // keys checks the keys of an upload: each is the user's, of one public part, and

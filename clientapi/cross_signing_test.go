@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"net/http"
 	"testing"
 
 	"github.com/matrix-org/gomatrixserverlib"
@@ -40,6 +41,15 @@ func TestCrossSigningProof(t *testing.T) {
 	}
 	const path = "/keys/device_signing/upload"
 	master, private := newKey("master", nil)
+	// No device and no key are called alike.
+	name := base64.RawStdEncoding.EncodeToString(private.Public().(ed25519.PublicKey))
+	namesake := w.login("alice", object{"device_id": name})["access_token"].(string)
+	w.refused(http.StatusForbidden, "M_FORBIDDEN", "POST", path, alice, object{"master_key": master})
+	w.ok("POST", "/logout", namesake, object{})
+	defer func() {
+		w.refused(http.StatusForbidden, "M_FORBIDDEN", "POST", "/login", "", object{"type": "m.login.password", "device_id": name,
+			"identifier": object{"type": "m.id.user", "user": "alice"}, "password": "secret-alice"})
+	}()
 	w.ok("POST", path, alice, object{"master_key": master})
 	w.ok("POST", path, alice, object{"master_key": master})
 	other, _ := newKey("master", nil)

@@ -46,6 +46,9 @@ func (a *API) putDehydratedDevice(r *http.Request, u *httpapi.Requester) (any, e
 	if errors.Is(err, storage.ErrDeviceInUse) {
 		return nil, httpapi.InvalidParam("You have another device with this id")
 	}
+	if errors.Is(err, storage.ErrDeviceIsKey) {
+		return nil, httpapi.Forbidden("The device_id is that of a cross-signing key")
+	}
 	if err != nil {
 		return nil, err
 	}

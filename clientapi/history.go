@@ -9,6 +9,7 @@ import (
 
 	"hearth/internal/filter"
 	"hearth/internal/httpapi"
+	"hearth/push"
 	"hearth/roomserver"
 	"hearth/storage"
 )
@@ -37,6 +38,8 @@ type history struct {
 	vis    *roomserver.Visibility
 	filter *filter.RoomEvents
 	to     roomserver.Reader
+	// ignored are those whom the reader doesn't want to hear.
+	ignored map[string]bool
 	// local is whether only this server is asked, for answers about many rooms.
 	local bool
 }
@@ -60,8 +63,25 @@ func (a *API) history(r *http.Request, u *httpapi.Requester) (*history, error) {
 	if err != nil {
 		return nil, httpapi.BadJSON("The filter is invalid: %v", err)
 	}
-	return &history{a: a, v: v, vis: vis, filter: f, to: reader(u)}, nil
+	ignored, err := a.ignored(r.Context(), u.UserID)
+	return &history{a: a, v: v, vis: vis, filter: f, to: reader(u), ignored: ignored}, err
 }
+
+// ignored are those whom the user ignores.
+func (a *API) ignored(ctx context.Context, userID string) (map[string]bool, error) {
+	list, err := push.Ignored(ctx, a.db, userID)
+	ignored := make(map[string]bool, len(list))
+	for _, id := range list {
+		ignored[id] = true
+	}
+	return ignored, err
+}
+
+// ignores reports whether the reader isn't shown the event because of its sender: of these they
+// hear nothing but what they make of the room's state.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#ignoring-users
+func (h *history) ignores(e *storage.Event) bool { return h.ignored[e.Sender] && !e.IsState() }
 
 // limit reads a page's size.
 func limit(r *http.Request) (int, error) {
@@ -95,7 +115,7 @@ func (h *history) page(n int, from storage.Place, read func(from storage.Place, 
 		}
 		for i, e := range batch {
 			end = e.Place
-			if h.vis.CanSee(e) && h.filter.Matches(e) {
+			if h.vis.CanSee(e) && h.filter.Matches(e) && !h.ignores(e) {
 				events = append(events, e)
 			}
 			if len(events) == n {

@@ -96,7 +96,9 @@ func TestKeyBackup(t *testing.T) {
 		t.Errorf("after all keys are deleted there are %v", n)
 	}
 	w.ok("DELETE", versions+"/"+newer, alice, nil)
-	w.refused(http.StatusNotFound, "M_NOT_FOUND", "DELETE", versions+"/"+newer, alice, nil)
+	w.ok("DELETE", versions+"/"+newer, alice, nil) // it is gone, as was asked for
+	w.refused(http.StatusNotFound, "M_NOT_FOUND", "GET", versions+"/"+newer, alice, nil)
+	w.refused(http.StatusNotFound, "M_NOT_FOUND", "DELETE", versions+"/77", alice, nil)
 	w.refused(http.StatusNotFound, "M_NOT_FOUND", "DELETE", keys+"?version="+newer, alice, nil)
 	if b := w.ok("GET", versions, alice, nil); b["version"] != v {
 		t.Errorf("after the newest was deleted: %v", b)

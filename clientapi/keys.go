@@ -66,6 +66,9 @@ func (a *API) postKeysUpload(r *http.Request, u *httpapi.Requester) (any, error)
 	if errors.Is(err, storage.ErrKeyExists) {
 		return nil, httpapi.InvalidParam("Another one-time key has this id already")
 	}
+	if errors.Is(err, storage.ErrTooMany) {
+		return nil, httpapi.LimitReached("A device has at most %d one-time keys", storage.MaxStock)
+	}
 	if err != nil {
 		return nil, err
 	}

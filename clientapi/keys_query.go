@@ -1,19 +1,24 @@
 package clientapi
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"hearth/internal/devicekeys"
 	"hearth/internal/userid"
+	"hearth/storage"
 )
 
 // foundKeys are the keys of users, with the signatures that the asker may see.
 type foundKeys struct {
 	*devicekeys.Keys
 	asker string
+	// unknown are those who have no account on this server.
+	unknown map[string]bool
 	// failures are the servers that couldn't be asked.
 	failures map[string]any
 }
@@ -44,8 +49,11 @@ func (a *API) queryKeys(r *http.Request, users []string, asker string, timeout t
 		}
 	}
 	keys, err := devicekeys.Find(r.Context(), a.db, local, asker)
-	f := &foundKeys{keys, asker, map[string]any{}}
-	if err != nil || len(remote) == 0 {
+	if err != nil {
+		return nil, err
+	}
+	f := &foundKeys{keys, asker, map[string]bool{}, map[string]any{}}
+	if err := f.findUnknown(r.Context(), a.db, local); err != nil || len(remote) == 0 {
 		return f, err
 	}
 	others, failures, err := a.o.Federation.QueryKeys(r.Context(), remote, timeout)
@@ -67,12 +75,30 @@ func (a *API) queryKeys(r *http.Request, users []string, asker string, timeout t
 	return f, nil
 }
 
+// findUnknown finds out who of the users there isn't: of an account without keys is said that
+// it has none, of others nothing.
+func (f *foundKeys) findUnknown(ctx context.Context, db *storage.DB, users []string) error {
+	for _, userID := range users {
+		if f.Devices[userID] == nil {
+			f.unknown[userID] = true
+		}
+	}
+	if len(f.unknown) == 0 {
+		return nil
+	}
+	known, err := db.AccountsAmong(ctx, slices.Collect(maps.Keys(f.unknown)))
+	for _, userID := range known {
+		delete(f.unknown, userID)
+	}
+	return err
+}
+
 // answer is what was asked for: of each user the devices named, or all.
 func (f *foundKeys) answer(asked map[string][]string) map[string]any {
 	devices := f.Asked(asked)
 	for userID := range devices {
 		// No answer isn't that there are no devices.
-		if f.failures[userid.Domain(userID)] != nil && f.Devices[userID] == nil {
+		if f.failures[userid.Domain(userID)] != nil && f.Devices[userID] == nil || f.unknown[userID] || !isText(userID) {
 			delete(devices, userID)
 		}
 	}

@@ -1,6 +1,7 @@
 package clientapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -88,6 +89,10 @@ func (a *API) notifications(ctx context.Context, u *httpapi.Requester, page []st
 	if err != nil {
 		return nil, err
 	}
+	threads, err := a.db.IndirectThreads(ctx, relating(events))
+	if err != nil {
+		return nil, err
+	}
 	related, err := a.rooms.Related(ctx, events)
 	if err != nil {
 		return nil, err
@@ -100,10 +105,20 @@ func (a *API) notifications(ctx context.Context, u *httpapi.Requester, page []st
 		}
 		list = append(list, notification{
 			Actions: a.actions(ctx, u.UserID, views[e.RoomNID], n), Event: roomserver.AppendClientEvent(nil, e, related, reader),
-			Read: hasRead(read[e.RoomNID], e), RoomID: e.RoomID, TS: e.OriginTS,
+			Read: hasRead(read[e.RoomNID], e, threads[e.NID]), RoomID: e.RoomID, TS: e.OriginTS,
 		})
 	}
 	return list, nil
+}
+
+// relating are the numbers of the events that relate to others.
+func relating(events []*storage.Event) (nids []int64) {
+	for _, e := range events {
+		if _, ok := e.Relation(); ok {
+			nids = append(nids, e.NID)
+		}
+	}
+	return nids
 }
 
 // actions are those of the rule that matches the event today; if by now none would
@@ -119,11 +134,8 @@ func (a *API) actions(ctx context.Context, userID string, v *roomserver.View, n 
 	return actions
 }
 
-// hasRead reports whether receipts, by thread, cover an event.
-func hasRead(read map[string]storage.Position, e *storage.Event) bool {
-	thread := roomserver.ThreadOf(e)
-	if thread == "" {
-		thread = "main"
-	}
-	return e.Position <= max(read[""], read[thread])
+// hasRead reports whether receipts, by thread, cover an event; indirect is the thread that it is in
+// if that isn't said by itself.
+func hasRead(read map[string]storage.Position, e *storage.Event, indirect string) bool {
+	return e.Position <= max(read[""], read[cmp.Or(roomserver.ThreadOf(e), indirect, "main")])
 }

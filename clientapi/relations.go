@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"hearth/internal/httpapi"
@@ -38,7 +39,7 @@ func (a *API) getRelations(r *http.Request, u *httpapi.Requester) (any, error) {
 	default:
 		return nil, httpapi.InvalidParam("dir must be b or f")
 	}
-	switch cmp.Or(v.Get("recurse"), v.Get("org.matrix.msc3981.recurse")) { // matrix-js-sdk uses the second
+	switch recurse(v) {
 	case "", "false":
 	case "true":
 		q.Depth = maxRecursion
@@ -63,6 +64,11 @@ func (a *API) getRelations(r *http.Request, u *httpapi.Requester) (any, error) {
 		return nil, err
 	}
 	return h.relatedAnswer(r, q, page)
+}
+
+// recurse is whether the client wants what relates indirectly, "" if it doesn't say.
+func recurse(v url.Values) string {
+	return cmp.Or(v.Get("recurse"), v.Get("org.matrix.msc3981.recurse")) // matrix-js-sdk uses the second
 }
 
 // related reads a page of what relates to an event.
@@ -104,7 +110,7 @@ func (h *history) relatedAnswer(r *http.Request, q storage.RelatedQuery, p messa
 	if r.URL.Query().Get("from") != "" {
 		b = append(append(append(b, `,"prev_batch":"`...), p.start.String()...), '"')
 	}
-	if q.Depth > 1 {
+	if recurse(r.URL.Query()) != "" {
 		b = strconv.AppendInt(append(b, `,"recursion_depth":`...), int64(q.Depth), 10)
 	}
 	return httpapi.Raw(append(b, '}')), nil
@@ -167,9 +173,15 @@ func (h *history) threads(ctx context.Context, participant string, before storag
 			return nil, before, false, err
 		}
 		for _, e := range events {
-			if e.Accepted() && h.vis.CanSee(e) {
-				roots = append(roots, e)
+			if !e.Accepted() || !h.vis.CanSee(e) {
+				continue
 			}
+			if h.ignores(e) { // as if a client that leaves it out had put the thread together
+				if e, err = h.a.rooms.RedactedEvent(h.v, e); err != nil {
+					return nil, before, false, err
+				}
+			}
+			roots = append(roots, e)
 		}
 		if len(list) < ask {
 			return roots, before, false, nil

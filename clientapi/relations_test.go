@@ -31,6 +31,9 @@ func TestRelations(t *testing.T) {
 				relation["key"] = key
 			}
 			content["m.relates_to"] = relation
+			if relType == "m.replace" {
+				content["m.new_content"] = object{"body": "new", "msgtype": "m.text"}
+			}
 		}
 		return w.ok("PUT", fmt.Sprintf("/rooms/%s/send/%s/t%d", room, eventType, serial), token, content)["event_id"].(string)
 	}
@@ -58,6 +61,9 @@ func TestRelations(t *testing.T) {
 	check("of another type", path+"/m.thread/m.sticker")
 	if page := check("over several", path+"?org.matrix.msc3981.recurse=true", heart, edit, second, like, first); page["recursion_depth"] != float64(maxRecursion) {
 		t.Errorf("recursion_depth is %v", page["recursion_depth"])
+	}
+	if page := check("not over several", path+"?recurse=false", heart, second, like, first); page["recursion_depth"] != 1.0 {
+		t.Errorf("without recursion recursion_depth is %v", page["recursion_depth"])
 	}
 	page := check("the first page", path+"?limit=3", heart, second, like)
 	page = check("the second", path+"?limit=3&from="+page["next_batch"].(string), first)
@@ -104,5 +110,46 @@ func TestRelations(t *testing.T) {
 	}
 	if event = w.ok("GET", "/rooms/"+room+"/event/"+root, alice, nil); event["unsigned"].(object)["m.relations"].(object)["m.replace"] == nil {
 		t.Errorf("who is there sees %v", event)
+	}
+}
+
+// TestThreadsAndIgnoring: no thread begins at what relates to something; of who is ignored nothing is shown, and of a
+// thread that they began only that.
+func TestThreadsAndIgnoring(t *testing.T) {
+	w := newWorld(t, nil)
+	alice, bob := w.register("alice"), w.register("bob")
+	room := w.ok("POST", "/createRoom", alice, object{"preset": "public_chat"})["room_id"].(string)
+	w.ok("POST", "/join/"+room, bob, object{})
+	serial := 0
+	send := func(relation object) (path string, content object) {
+		serial++
+		if content = (object{"body": fmt.Sprint(serial), "msgtype": "m.text", "m.new_content": object{}}); relation != nil {
+			content["m.relates_to"] = relation
+		}
+		return fmt.Sprintf("/rooms/%s/send/m.room.message/t%d", room, serial), content
+	}
+	say := func(token string, relation object) string {
+		path, content := send(relation)
+		return w.ok("PUT", path, token, content)["event_id"].(string)
+	}
+	his, hers := say(bob, nil), say(alice, nil)
+	to := func(relType, parent string) object { return object{"rel_type": relType, "event_id": parent} }
+	for _, related := range []string{say(alice, to("m.thread", his)), say(bob, to("m.thread", hers)), say(alice, to("m.replace", hers)), say(bob, to("m.reference", hers))} {
+		path, content := send(to("m.thread", related))
+		w.refused(http.StatusBadRequest, "M_UNKNOWN", "PUT", path, bob, content)
+	}
+	w.ignore("@alice:test.local", `{"@bob:test.local":{}}`)
+	shown := 0
+	for _, path := range []string{"/_matrix/client/v1/rooms/" + room + "/threads", "/_matrix/client/v1/rooms/" + room + "/relations/" + hers,
+		"/rooms/" + room + "/messages?dir=b&limit=100"} {
+		for _, e := range w.ok("GET", path, alice, nil)["chunk"].([]any) {
+			e := e.(object)
+			if shown++; e["sender"] == "@bob:test.local" && e["state_key"] == nil && (e["event_id"] != his || len(e["content"].(object)) > 0) {
+				t.Errorf("%s: bob is ignored, and says %v", path, e)
+			}
+		}
+	}
+	if shown < 8 {
+		t.Errorf("%d events are shown", shown)
 	}
 }

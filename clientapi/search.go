@@ -97,12 +97,16 @@ func (a *API) postSearch(r *http.Request, u *httpapi.Requester) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	q := &search.Query{UserID: u.UserID, Text: *c.Term, Keys: c.Keys, Rooms: rooms, UpTo: from.UpTo, Wanted: c.wanted(from)}
+	ignored, err := a.ignored(r.Context(), u.UserID)
+	if err != nil {
+		return nil, err
+	}
+	q := &search.Query{UserID: u.UserID, Text: *c.Term, Keys: c.Keys, Rooms: rooms, UpTo: from.UpTo, Wanted: c.wanted(from, ignored)}
 	found, err := a.o.Search.Find(r.Context(), q)
 	if err != nil {
 		return nil, err
 	}
-	return (&searchAnswer{a: a, r: r, to: reader(u), c: c, from: from, found: found}).whole()
+	return (&searchAnswer{a: a, r: r, to: reader(u), c: c, from: from, found: found, ignored: ignored}).whole()
 }
 
 // check makes sure that the criteria are right, and fills in what was left out.
@@ -126,6 +130,9 @@ func (c *searchCriteria) check() error {
 	}
 	if err := c.Filter.Check(); err != nil {
 		return httpapi.InvalidParam("The filter is invalid: %v", err)
+	}
+	if c.Filter.Limit != nil && *c.Filter.Limit == 0 {
+		return httpapi.InvalidParam("The filter's limit must be greater than 0")
 	}
 	if c.OrderBy == "" {
 		c.OrderBy = "rank"
@@ -151,18 +158,21 @@ func parseSearchToken(text string, t *searchToken) error {
 
 // limit is how many results a page has.
 func (c *searchCriteria) limit() int {
-	if c.Filter.Limit == nil || *c.Filter.Limit == 0 {
+	if c.Filter.Limit == nil {
 		return defaultPage
 	}
 	return min(*c.Filter.Limit, maxResults)
 }
 
 // wanted narrows what is found by what the filter says beside rooms, and to the group
-// of a token. Rooms are chosen before, with those that they have replaced.
-func (c *searchCriteria) wanted(t searchToken) func(*storage.Event) bool {
+// of a token, without what those said who are ignored. Rooms are chosen before, with those that they
+// have replaced.
+func (c *searchCriteria) wanted(t searchToken, ignored map[string]bool) func(*storage.Event) bool {
 	f := *c.Filter
 	f.Rooms, f.NotRooms = nil, nil
-	return func(e *storage.Event) bool { return f.Matches(e) && (t.Group == "" || groupOf(e, t.Group) == t.Value) }
+	return func(e *storage.Event) bool {
+		return f.Matches(e) && (t.Group == "" || groupOf(e, t.Group) == t.Value) && (!ignored[e.Sender] || e.IsState())
+	}
 }
 
 func groupOf(e *storage.Event, key string) string {

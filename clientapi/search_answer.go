@@ -30,6 +30,8 @@ type searchAnswer struct {
 	c     *searchCriteria
 	from  searchToken
 	found *search.Result
+	// ignored are those whom the reader doesn't want to hear.
+	ignored map[string]bool
 }
 
 type searchResult struct {
@@ -128,7 +130,7 @@ func (s *searchAnswer) group(answer *searchCategory, all, page []search.Found) {
 }
 
 func (s *searchAnswer) result(f search.Found) (*searchResult, error) {
-	h := &history{a: s.a, v: f.View, vis: f.Visibility, filter: &filter.RoomEvents{}, to: s.to, local: true}
+	h := &history{a: s.a, v: f.View, vis: f.Visibility, filter: &filter.RoomEvents{}, to: s.to, ignored: s.ignored, local: true}
 	text, err := h.append(s.r.Context(), nil, []*storage.Event{f.Event})
 	if err != nil {
 		return nil, err

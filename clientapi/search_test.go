@@ -55,6 +55,9 @@ func TestSearch(t *testing.T) {
 	check("a room with what it has replaced", search(alice, "", object{"search_term": "lantern", "order_by": "recent", "filter": object{"rooms": []string{room}}}), 3,
 		"lantern lantern", "lantern 2", "lantern 1")
 	check("by bob", search(alice, "", object{"search_term": "lantern", "filter": object{"senders": []string{"@bob:test.local"}}}), 1, "lantern lantern")
+	w.ignore("@alice:test.local", `{"@bob:test.local":{}}`)
+	check("without bob, who is ignored", search(alice, "", recent), 2, "lantern 2", "lantern 1")
+	w.ignore("@alice:test.local", "{}")
 	check("in names", search(alice, "", object{"search_term": "lantern", "keys": []string{"content.name"}}), 0)
 
 	paged := object{"search_term": "lantern", "order_by": "recent", "filter": object{"limit": 2}, "groupings": object{"group_by": []object{{"key": "room_id"}, {"key": "sender"}}}}

@@ -180,6 +180,15 @@ func (w *world) login(name string, more object) object {
 	return w.ok("POST", "/login", "", body)
 }
 
+// ignore sets whom a user ignores.
+func (w *world) ignore(userID, users string) {
+	w.t.Helper()
+	list := storage.AccountData{UserID: userID, Type: "m.ignored_user_list", Content: []byte(`{"ignored_users":` + users + `}`)}
+	if err := w.db.Stream.Append(w.t.Context(), &storage.Change{AccountData: []storage.AccountData{list}}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // passwordAuth is the auth member that proves the user's password.
 func passwordAuth(name, session string) object {
 	auth := object{"type": "m.login.password", "password": "secret-" + name, "identifier": object{"type": "m.id.user", "user": name}}

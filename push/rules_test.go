@@ -119,6 +119,8 @@ func refusedRules(w *world) {
 	}{
 		{"400 M_INVALID_PARAM", "PUT", rulePath("nonsense", "x", ""), ok},
 		{"400 M_INVALID_PARAM", "PUT", rulePath("override", ".mine", ""), ok},
+		{"400 M_INVALID_PARAM", "PUT", rulePath("override", "a/b", ""), ok},
+		{"400 M_INVALID_PARAM", "PUT", rulePath("override", `a\b`, ""), ok},
 		{"400 M_MISSING_PARAM", "PUT", rulePath("override", "x", ""), object{}},
 		{"400 M_MISSING_PARAM", "PUT", rulePath("content", "x", ""), ok},
 		{"400 M_UNKNOWN", "PUT", rulePath("override", "x", "?before=nobody"), ok},

@@ -143,6 +143,8 @@ func (r *Rule) check(kind string) error {
 		return httpapi.InvalidParam("Only the server has rules of this kind")
 	case isDefault(r.ID):
 		return httpapi.InvalidParam("An id that begins with a dot is the server's")
+	case strings.ContainsAny(r.ID, `/\`):
+		return httpapi.InvalidParam("An id has no slashes and no backslashes")
 	case r.ID == "" || len(r.ID) > maxID:
 		return httpapi.InvalidParam("A rule's id is between 1 and %d bytes long", maxID)
 	case kind == "content" && r.Pattern == "":

@@ -29,3 +29,27 @@ func (s *Server) annotated(ctx context.Context, r *EventRequest, key [16]byte) (
 	}
 	return "", httpapi.New(http.StatusBadRequest, "M_DUPLICATE_ANNOTATION", "You have annotated this event in this way already")
 }
+
+// mayBeThread refuses to begin a thread at an event that relates to another.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#validation-of-mthread-relationships
+func (s *Server) mayBeThread(ctx context.Context, r *EventRequest) error {
+	relation, ok := storage.ContentRelation(r.Content)
+	if !ok || relation.Type != "m.thread" {
+		return nil
+	}
+	if _, known := s.roots.GetIfPresent(relation.EventID); known {
+		return nil
+	}
+	related, err := s.db.IsRelated(ctx, relation.EventID)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case related:
+		return httpapi.New(http.StatusBadRequest, "M_UNKNOWN", "A thread can't begin at an event that relates to another")
+	}
+	s.roots.Set(relation.EventID, struct{}{})
+	return nil
+}

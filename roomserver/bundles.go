@@ -63,10 +63,18 @@ func (s *Server) Bundle(ctx context.Context, events []*storage.Event, userID str
 		}
 	}
 	b := &Bundles{threads: map[string]bundledThread{}, references: map[string][]*storage.Event{}}
-	edited, err := b.addThreads(ctx, s, related, senders, userID, canSee)
+	latest, err := b.addThreads(ctx, s, related, senders, userID, canSee)
 	if err != nil {
 		return nil, err
 	}
+	if len(latest) > 0 {
+		toLatest, err := s.db.CountRelated(ctx, latest, userID, ignored)
+		if err != nil {
+			return nil, err
+		}
+		related = append(related, toLatest...)
+	}
+	var edited []string
 	for _, r := range related {
 		switch r.Type {
 		case "m.replace":
@@ -94,7 +102,7 @@ func (s *Server) ignored(ctx context.Context, userID string) ([]string, error) {
 	return IgnoredUsers(userID, content), nil
 }
 
-// addThreads adds the threads, and returns their newest events, which may have been edited.
+// addThreads adds the threads, and returns their newest events, to which others may relate.
 func (b *Bundles) addThreads(ctx context.Context, s *Server, related []storage.Related, senders map[string]string, userID string,
 	canSee func(*storage.Event) bool) (latest []string, err error) {
 	var nids []int64
@@ -168,7 +176,7 @@ func (b *Bundles) append(out []byte, e *storage.Event, to Reader) []byte {
 	}
 	if isThread {
 		latest := to
-		latest.Bundles = &Bundles{edits: b.edits}
+		latest.Bundles = &Bundles{edits: b.edits, references: b.references}
 		out = append(out, `,"m.thread":{"latest_event":`...)
 		out = AppendClientEvent(out, thread.latest, nil, latest)
 		out = append(out, `,"count":`...)

@@ -104,6 +104,19 @@ func ThreadOf(e *storage.Event) string {
 	return ""
 }
 
+// ThreadOf returns the root of the thread that the event is in, be it because it relates to one
+// of the thread's events, "" for none.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts
+func (s *Server) ThreadOf(ctx context.Context, e *storage.Event) (string, error) {
+	r, ok := e.Relation()
+	if !ok || r.Type == "m.thread" {
+		return ThreadOf(e), nil
+	}
+	threads, err := s.db.IndirectThreads(ctx, []int64{e.NID})
+	return threads[e.NID], err
+}
+
 // maxIgnored bounds the users whom one user can ignore.
 const maxIgnored = 10_000
 

@@ -64,6 +64,9 @@ func (s *Server) Send(ctx context.Context, r EventRequest) (string, error) {
 			return "", err
 		}
 	}
+	if err := s.mayBeThread(ctx, &r); err != nil {
+		return "", err
+	}
 	if id, err := s.annotated(ctx, &r, key); id != "" || err != nil {
 		return id, err
 	}

@@ -58,6 +58,8 @@ type Server struct {
 	upgrading singleflight.Group
 	// gaps are those of rooms' timelines, by room.
 	gaps *otter.Cache[int64, []storage.Gap]
+	// roots are events at which threads may begin, as was asked already.
+	roots *otter.Cache[string, struct{}]
 	// pasts counts the changes to rooms' pasts, which what was read before doesn't know of.
 	pasts       atomic.Int64
 	completions completions
@@ -81,6 +83,7 @@ func New(o Options) *Server {
 	s.histories = otter.Must(&otter.Options[historyKey, *Visibility]{MaximumSize: 20_000})
 	s.servers = newServerCaches()
 	s.gaps = otter.Must(&otter.Options[int64, []storage.Gap]{MaximumSize: 50_000})
+	s.roots = otter.Must(&otter.Options[string, struct{}]{MaximumSize: 20_000})
 	o.DB.Stream.Follow(s.follow)
 	return s
 }

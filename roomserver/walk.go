@@ -184,6 +184,14 @@ func (s *Server) AuthChainOf(ctx context.Context, v *View, events []*storage.Eve
 	return chain, nil
 }
 
+// RedactedEvent is the event as if it were redacted, though nobody has done that.
+func (s *Server) RedactedEvent(v *View, e *storage.Event) (*storage.Event, error) {
+	redacted, err := s.Redacted(v, e)
+	shown := *e
+	shown.JSON = redacted
+	return &shown, err
+}
+
 // Redacted is the event's JSON as it is shown to who may know of the event but not
 // what it says.
 func (s *Server) Redacted(v *View, e *storage.Event) ([]byte, error) {

@@ -25,10 +25,13 @@ type DehydratedDevice struct {
 // SetDehydratedDevice replaces the user's dehydrated device, with its keys and what was
 // sent to it. It returns the id of the one that is gone, "" for none, and its tokens,
 // should somebody have logged in as that device. Another of the user's devices under
-// the id is ErrDeviceInUse.
+// the id is ErrDeviceInUse, one of their cross-signing keys ErrDeviceIsKey.
 func (db *DB) SetDehydratedDevice(ctx context.Context, d *DehydratedDevice) (before string, gone []TokenHash, err error) {
 	err = db.inTx(ctx, func(tx *sql.Tx) error {
 		if before, gone, err = removeDehydrated(ctx, tx, d.UserID); err != nil {
+			return err
+		}
+		if err := differsFromKeys(ctx, tx, d.UserID, d.DeviceID); err != nil {
 			return err
 		}
 		res, err := tx.ExecContext(ctx, `

@@ -85,13 +85,13 @@ func (db *DB) UpdateKeyBackup(ctx context.Context, userID string, version int64,
 	return nil
 }
 
-// DeleteKeyBackup deletes a backup with its keys, or returns ErrNotFound.
+// DeleteKeyBackup deletes a backup with its keys, unless it was before, or returns ErrNotFound.
 func (db *DB) DeleteKeyBackup(ctx context.Context, userID string, version int64) error {
 	return db.inTx(ctx, func(tx *sql.Tx) error {
 		var v int64
 		err := tx.QueryRowContext(ctx, `
 			UPDATE key_backups SET deleted = true, auth_data = '', keys = 0
-			WHERE user_id = $1 AND version = $2 AND NOT deleted RETURNING version`, userID, version).Scan(&v)
+			WHERE user_id = $1 AND version = $2 RETURNING version`, userID, version).Scan(&v)
 		if err := notFound("deleting a key backup", err); err != nil {
 			return err
 		}

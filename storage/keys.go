@@ -56,9 +56,16 @@ type DeviceKey struct {
 // ErrKeyExists is the result of uploading another key under an id that is taken.
 var ErrKeyExists = errors.New("another key has this id")
 
+// MaxStock bounds the one-time keys of a device.
+const MaxStock = 5000
+
 // AddOneTimeKeys adds keys to a device's stock. The same key again is nothing
-// new; another one under the same id is ErrKeyExists.
+// new; another one under the same id is ErrKeyExists, and a stock of more than MaxStock
+// ErrTooMany.
 func (db *DB) AddOneTimeKeys(ctx context.Context, userID, deviceID string, keys []DeviceKey) error {
+	if len(keys) == 0 {
+		return nil
+	}
 	defer db.keyCounts.changed(userID, deviceID)
 	return db.inTx(ctx, func(tx *sql.Tx) error {
 		// A client that repeats a request while the first is at it may name the keys in another
@@ -79,6 +86,14 @@ func (db *DB) AddOneTimeKeys(ctx context.Context, userID, deviceID string, keys 
 			if !same {
 				return ErrKeyExists
 			}
+		}
+		var n int
+		err := tx.QueryRowContext(ctx, `SELECT count(*) FROM one_time_keys WHERE user_id = $1 AND device_id = $2`, userID, deviceID).Scan(&n)
+		if err != nil {
+			return fmt.Errorf("counting one-time keys: %w", err)
+		}
+		if n > MaxStock {
+			return ErrTooMany
 		}
 		return nil
 	})

@@ -130,10 +130,12 @@ func relateOldEvents(ctx context.Context, tx *sql.Tx, o *OldEvents) error {
 			continue
 		}
 		if _, err := tx.ExecContext(ctx, `
-			WITH related AS (
+			WITH own AS MATERIALIZED (
+				SELECT WHERE NOT EXISTS (SELECT FROM events p WHERE p.event_id = $5 AND p.room_nid <> $2)
+			), related AS (
 				INSERT INTO event_relations (nid, room_nid, position, sub, parent_id, rel_type, event_type, sender, key)
-				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING
-			) INSERT INTO threads AS t (room_nid, root_id, latest_position, latest_sub) SELECT $2, $5, $3, $4 WHERE $6 = 'm.thread'
+				SELECT $1::bigint, $2, $3::bigint, $4::int, $5, $6, $7, $8, $9 FROM own ON CONFLICT DO NOTHING
+			) INSERT INTO threads AS t (room_nid, root_id, latest_position, latest_sub) SELECT $2, $5, $3, $4 FROM own WHERE $6 = 'm.thread'
 			ON CONFLICT (room_nid, root_id) DO UPDATE SET latest_position = excluded.latest_position, latest_sub = excluded.latest_sub
 			WHERE (t.latest_position, t.latest_sub) < (excluded.latest_position, excluded.latest_sub)`,
 			e.NID, e.RoomNID, e.Position, e.Sub, r.EventID, r.Type, e.Type, e.Sender, r.Key); err != nil {

@@ -73,12 +73,13 @@ func (r *relationRows) args() []any {
 }
 
 // writeRelationsSQL are parts of the statement that writes events: an annotation that is there
-// already is not written again.
+// already is not written again, and what relates to an event of another room relates to nothing.
 const writeRelationsSQL = `, rel AS MATERIALIZED (
     SELECT u.*, head.base + u.place AS position
     FROM head, unnest($27::bigint[], $28::bigint[], $29::bigint[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[])
         AS u (nid, room_nid, place, parent_id, rel_type, event_type, sender, key)
     WHERE u.room_nid IN (SELECT nid FROM moved)
+        AND NOT EXISTS (SELECT FROM events p WHERE p.event_id = u.parent_id AND p.room_nid <> u.room_nid)
 ), related AS (
     INSERT INTO event_relations (nid, room_nid, position, parent_id, rel_type, event_type, sender, key)
     SELECT nid, room_nid, position, parent_id, rel_type, event_type, sender, key FROM rel
@@ -116,7 +117,8 @@ func (db *DB) CountRelated(ctx context.Context, parents []string, userID string,
 }
 
 // LatestEdits returns the number of the newest valid edit of each of the events that has one: by the
-// same sender, of the same type, of no state event and no edit.
+// same sender, of the same type, of no state event and no edit. What it says instead must be there, unless
+// it is encrypted.
 //
 // https://spec.matrix.org/v1.19/client-server-api/#validity-of-replacement-events
 func (db *DB) LatestEdits(ctx context.Context, parents []string) (map[string]int64, error) {
@@ -126,6 +128,7 @@ func (db *DB) LatestEdits(ctx context.Context, parents []string) (map[string]int
 		WHERE c.parent_id = ANY($1) AND c.rel_type = 'm.replace' AND c.room_nid = p.room_nid AND c.sender = p.sender AND c.event_type = p.type
 			AND p.state_key IS NULL AND e.state_key IS NULL AND p.redacted_by IS NULL
 			AND NOT EXISTS (SELECT FROM event_relations x WHERE x.nid = p.nid AND x.rel_type = 'm.replace')
+			AND (e.type = 'm.room.encrypted' OR event_json(e.json)#>'{content,m.new_content}' IS NOT NULL)
 		ORDER BY c.parent_id, e.origin_ts DESC, e.event_id DESC`, pq.StringArray(parents))
 	edits := map[string]int64{}
 	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
@@ -164,4 +167,31 @@ func (db *DB) HasAnnotation(ctx context.Context, parent, userID, eventType, key 
 		return false, fmt.Errorf("looking for an annotation: %w", err)
 	}
 	return yes, nil
+}
+
+// IsRelated reports whether an event relates to another. It returns ErrNotFound for one that isn't
+// known.
+func (db *DB) IsRelated(ctx context.Context, eventID string) (bool, error) {
+	var yes bool
+	err := db.scanRow(ctx, `SELECT EXISTS (SELECT FROM event_relations c WHERE c.nid = e.nid) FROM events e WHERE event_id = $1`, []any{eventID}, &yes)
+	return yes, notFound("looking for what an event relates to", err)
+}
+
+// IndirectThreads returns the root of the thread that each of the events is in because it relates
+// to one of the thread's events; those that are in none are left out.
+func (db *DB) IndirectThreads(ctx context.Context, events []int64) (map[int64]string, error) {
+	rows, err := db.query(ctx, `
+		SELECT nid, root FROM unnest($1::bigint[]) AS e (nid) CROSS JOIN LATERAL indirect_thread(nid) AS root WHERE root <> ''`, nids(events))
+	threads := map[int64]string{}
+	_, err = collect(rows, err, func(r *sql.Rows) (struct{}, error) {
+		var nid int64
+		var root string
+		err := r.Scan(&nid, &root)
+		threads[nid] = root
+		return struct{}{}, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for the threads of events: %w", err)
+	}
+	return threads, nil
 }

@@ -82,6 +82,7 @@ func (db *DB) CreateSession(ctx context.Context, userID, deviceID, displayName s
 		}
 		return insertToken(ctx, tx, userID, deviceID, token, 0)
 	})
+	db.keyCounts.changed(userID, deviceID) // an earlier device of this name may have had some
 	return gone, err
 }
 
@@ -90,7 +91,7 @@ func differsFromKeys(ctx context.Context, tx *sql.Tx, userID, deviceID string) e
 	rows, err := tx.QueryContext(ctx, `SELECT json FROM cross_signing_keys WHERE user_id = $1`, userID)
 	keys, err := collect(rows, err, func(r *sql.Rows) (text []byte, err error) { return text, r.Scan(&text) })
 	if err != nil {
-		return fmt.Errorf("reading the cross-signing keys of a new session's user: %w", err)
+		return fmt.Errorf("reading the cross-signing keys of a new device's user: %w", err)
 	}
 	for _, text := range keys {
 		var key struct {

@@ -11,14 +11,19 @@ import (
 // Unread is how many events a user hasn't read.
 type Unread struct{ Notifications, Highlights int }
 
+// Plus is what both counts are together.
+func (u Unread) Plus(n Unread) Unread {
+	return Unread{Notifications: u.Notifications + n.Notifications, Highlights: u.Highlights + n.Highlights}
+}
+
 // maxUnread bounds the events that are looked at per room to count unread ones.
 const maxUnread = 1000
 
 // CountUnread counts, for each room and each of its threads ("" is the main
 // timeline), what the user hasn't read up to a position: the events of others
 // after the newest of their receipts, of their own events in the thread, and of
-// the place where their membership began. Threads without any are left out, and so
-// are the senders in ignored.
+// the place where their membership began. What relates to an event of a thread is in the thread.
+// Threads without any are left out, and so are the senders in ignored.
 func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, ignored []string, upTo Position) (map[int64]map[string]Unread, error) {
 	rows, err := db.query(ctx, `
 		SELECT w.nid, e.thread, count(*) FILTER (WHERE e.notifies), count(*) FILTER (WHERE e.highlight)
@@ -40,9 +45,12 @@ func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, ign
 				SELECT l.position, sender,
 					redacted_by IS NULL AND coalesce(x.notifies, l.notifies OR h.found IS NOT NULL) AS notifies,
 					redacted_by IS NULL AND coalesce(x.highlights, h.found IS NOT NULL) AS highlight,
-					CASE WHEN json LIKE '%"m.thread"%' AND event_json(json)#>>'{content,m.relates_to,rel_type}' = 'm.thread'
-						THEN coalesce(event_json(json)#>>'{content,m.relates_to,event_id}', '') ELSE '' END AS thread
-				FROM (SELECT position, sender, notifies, redacted_by, json FROM events
+					CASE WHEN json NOT LIKE '%"m.relates_to"%' THEN ''
+						WHEN json LIKE '%"m.thread"%' AND event_json(json)#>>'{content,m.relates_to,rel_type}' = 'm.thread'
+						THEN coalesce(event_json(json)#>>'{content,m.relates_to,event_id}', '')
+						WHEN sender = $2 OR l.notifies OR x.notifies OR h.found THEN indirect_thread(l.nid)
+						ELSE '' END AS thread
+				FROM (SELECT nid, position, sender, notifies, redacted_by, json FROM events
 					WHERE room_nid = w.nid AND position > r.position AND position <= $3 AND flags & 6 = 0
 					ORDER BY position DESC LIMIT $5) AS l
 				LEFT JOIN LATERAL (SELECT notifies, highlights FROM push_exceptions

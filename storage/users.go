@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/lib/pq"
 )
 
 // ErrUserExists is the result of creating an account whose id is taken, be it by
@@ -148,4 +150,14 @@ func oneRow(doing string, n int64, err error) error {
 		return ErrNotFound
 	}
 	return nil
+}
+
+// AccountsAmong returns those of the users who have an account here.
+func (db *DB) AccountsAmong(ctx context.Context, userIDs []string) ([]string, error) {
+	rows, err := db.query(ctx, `SELECT user_id FROM users WHERE user_id = ANY($1)`, pq.StringArray(userIDs))
+	list, err := collect(rows, err, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) })
+	if err != nil {
+		return nil, fmt.Errorf("looking for accounts: %w", err)
+	}
+	return list, nil
 }

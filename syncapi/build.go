@@ -37,7 +37,7 @@ func (q *request) build(ctx context.Context) (answer []byte, empty bool, err err
 	if err := q.loadDevices(ctx, m); err != nil {
 		return nil, false, err
 	}
-	if !q.initial && !q.fullState && len(m.messages) == 0 && m.devices.empty() && len(m.joined)+len(m.others)+len(m.changed) == 0 && !m.account {
+	if !q.initial && !q.fullState && len(m.messages) == 0 && m.devices.empty() && len(m.joined)+len(m.others)+len(m.unshown)+len(m.unshownOthers)+len(m.changed) == 0 && !m.account {
 		return q.finish(nil, m, counts), true, nil
 	}
 	data, err := q.accountData(ctx, m)
@@ -110,6 +110,9 @@ func (q *request) parts(ctx context.Context, m *moment) ([]*part, error) {
 	if err := q.loadStateChanged(ctx, m); err != nil {
 		return nil, err
 	}
+	if q.filter.Room.State.LazyLoadMembers {
+		q.sent = q.api.members.of(q.u.id, q.requester.DeviceID, q.initial, q.since.Position, m.token.Position)
+	}
 	parts := make([]*part, 0, len(m.joined))
 	for _, s := range m.joined {
 		p := &part{roomShot: s}
@@ -128,15 +131,16 @@ func (q *request) parts(ctx context.Context, m *moment) ([]*part, error) {
 // loadVisibilities finds out what the user may see, and which rooms are new to
 // the client rather than rooms whose member event merely changed.
 func (q *request) loadVisibilities(ctx context.Context, m *moment) error {
-	views := make([]*roomserver.View, len(m.joined))
-	for i, s := range m.joined {
+	all := slices.Concat(m.joined, m.unshown)
+	views := make([]*roomserver.View, len(all))
+	for i, s := range all {
 		views[i] = s.view
 	}
 	visible, err := q.api.rooms.Visibilities(ctx, views, q.u.id)
 	if err != nil {
 		return err
 	}
-	for _, s := range m.joined {
+	for _, s := range all {
 		s.vis = visible[s.room.nid]
 		if s.newly && !q.initial {
 			s.newly = s.vis.MembershipAt(storage.Place{Position: s.since}) != "join" || q.isNew(s)

@@ -18,6 +18,10 @@ type moment struct {
 	others  []storage.Membership // invited, knocked, left
 	account bool
 	changed []storage.Presence
+	// unshown are joined rooms that the filter leaves out, in which there is something new,
+	// and unshownOthers others: what happens there matters for whom the user sees.
+	unshown       []*roomShot
+	unshownOthers []storage.Membership
 	// newcomers came into the user's sight since the token.
 	newcomers map[string]bool
 	// mayHaveMessages is whether messages to the device may be waiting.
@@ -87,12 +91,15 @@ func (q *request) shoot(m *moment) (missing []*room) {
 	q.ignored = q.u.ignored
 	since := q.since.Position
 	for nid, membership := range q.u.memberships {
+		joined, others := &m.joined, &m.others
 		if !q.filter.MatchesRoom(membership.RoomID) {
-			continue
+			if joined, others = &m.unshown, &m.unshownOthers; q.initial {
+				continue
+			}
 		}
 		if membership.Membership != "join" {
 			if !q.u.unwanted(membership) && (membership.Position > since || q.initial || q.fullState) {
-				m.others = append(m.others, membership)
+				*others = append(*others, membership)
 			}
 			continue
 		}
@@ -102,7 +109,7 @@ func (q *request) shoot(m *moment) (missing []*room) {
 			continue
 		}
 		if s := q.shootRoom(r, membership); s != nil {
-			m.joined = append(m.joined, s)
+			*joined = append(*joined, s)
 		}
 	}
 	m.account = q.initial || q.u.accountData > since

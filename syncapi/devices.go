@@ -7,19 +7,15 @@ import (
 	"sort"
 	"strconv"
 
-	"hearth/roomserver"
 	"hearth/storage"
 )
 
 const (
 	// maxMessages bounds the messages to the device in one answer; the token says
 	// that more are waiting.
-	maxMessages = 200
+	maxMessages = 100
 	// maxDeviceLog bounds the changes of device lists that are kept in memory.
 	maxDeviceLog = 10_000
-	// maxWatched bounds the members of rooms without encryption of whom the user is told
-	// when they come into sight.
-	maxWatched = 1000
 )
 
 // deviceLists tells whose devices the client has to ask for again, and whose are
@@ -133,102 +129,6 @@ func (q *request) loadDeviceLists(ctx context.Context, m *moment) error {
 	for _, userID := range changed {
 		if q.shares(userID) {
 			m.devices.add(userID)
-		}
-	}
-	return nil
-}
-
-// watches reports whether the user is told who comes into their sight in the room.
-// Devices matter in encrypted rooms; of the others those are left out in which it would
-// be very many, and whose members clients ask for when a room becomes encrypted.
-func watches(v *roomserver.View) bool {
-	return v.Summary.Encryption != "" || v.Summary.JoinedMembers <= maxWatched
-}
-
-// membersInSight adds who came into or left the user's sight since the token: through
-// rooms that the user or they have joined or left.
-func (q *request) membersInSight(ctx context.Context, m *moment) error {
-	if q.initial {
-		return nil
-	}
-	gone := map[string]bool{}
-	for _, s := range m.joined {
-		if !watches(s.view) {
-			continue
-		}
-		if s.newly {
-			if s.view.Summary.Encryption != "" {
-				m.devices.add(q.u.id) // shares the room with their own other devices too
-			}
-			q.everyMember(s.view.State, m.came)
-			continue
-		}
-		if err := q.membersMoved(ctx, m, s, gone); err != nil {
-			return err
-		}
-	}
-	for _, o := range m.others {
-		if o.Membership != "leave" && o.Membership != "ban" || o.Position <= q.since.Position {
-			continue
-		}
-		v, err := q.api.rooms.View(ctx, o.RoomID)
-		if err != nil {
-			return err
-		}
-		if watches(v) {
-			q.everyMember(v.State, func(id string) { gone[id] = true })
-		}
-	}
-	h := q.api.hub
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	for id := range gone {
-		if !q.shares(id) {
-			if m.devices.left == nil {
-				m.devices.left = map[string]bool{}
-			}
-			m.devices.left[id] = true
-			delete(m.devices.changed, id)
-		}
-	}
-	return nil
-}
-
-// came notes that somebody came into the user's sight.
-func (m *moment) came(userID string) {
-	m.devices.add(userID)
-	if m.newcomers == nil {
-		m.newcomers = map[string]bool{}
-	}
-	m.newcomers[userID] = true
-}
-
-func (q *request) everyMember(state storage.StateMap, do func(userID string)) {
-	for it := state.Iterator(); !it.Done(); {
-		t, e, _ := it.Next()
-		if t.Type == "m.room.member" && e.Membership == "join" && t.StateKey != q.u.id {
-			do(t.StateKey)
-		}
-	}
-}
-
-// membersMoved looks at the member events of a room since the token.
-func (q *request) membersMoved(ctx context.Context, m *moment, s *roomShot, gone map[string]bool) error {
-	if s.latest <= q.since.Position {
-		return nil
-	}
-	events, err := q.stateChanges(ctx, m, s)
-	if err != nil {
-		return err
-	}
-	for _, e := range events {
-		if e.Type != "m.room.member" || *e.StateKey == q.u.id {
-			continue
-		}
-		if s.view.Membership(*e.StateKey) == "join" {
-			m.came(*e.StateKey)
-		} else {
-			gone[*e.StateKey] = true
 		}
 	}
 	return nil

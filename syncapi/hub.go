@@ -129,6 +129,27 @@ func newEntry(e *storage.Event, highlights []string, exceptions []storage.Except
 	return n
 }
 
+// threadOf is the thread of an event of the tail: its own, or that of the event that it relates
+// to, over at most three relations. It reports false if memory doesn't say.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts
+func (r *room) threadOf(e *entry) (thread string, ok bool) {
+	const maxHops = 3
+	at := len(r.tail)
+	for hop := 1; ; hop++ {
+		if e.thread != "" || e.parent == "" || hop == maxHops {
+			return e.thread, true
+		}
+		parent := e.parent
+		for at--; at >= 0 && r.tail[at].event.ID != parent; at-- {
+		}
+		if at < 0 {
+			return "", false
+		}
+		e = r.tail[at]
+	}
+}
+
 // relate notes which events of the tail the entries relate to. What relates to an
 // event comes after it, so that a tail knows all there is of its own.
 func (r *room) relate(entries []*entry) {

@@ -85,12 +85,64 @@ func TestDeviceListsAreExact(t *testing.T) {
 			t.Errorf("from step %d on, /sync says %q and /keys/changes %q", i, whole, asked)
 		}
 	}
-	if got := lists(w.ok("GET", "/keys/changes?from="+start+"&to="+alice.since, "alice/PHONE", nil)); got != "changed @alice left @bob @carol" {
+	if got := lists(w.ok("GET", "/keys/changes?from="+start+"&to="+alice.since, "alice/PHONE", nil)); got != "changed @alice left @bob" {
 		t.Errorf("all together is %q", got)
 	}
 	for _, query := range []string{"", "?from=" + start, "?from=x&to=" + start, "?from=" + start + "&to=s999999999"} {
 		if status, answer := w.do("GET", "/keys/changes"+query, "alice/PHONE", nil); status != http.StatusBadRequest {
 			t.Errorf("%q: %d %s", query, status, answer.Raw)
 		}
+	}
+}
+
+// TestSightIsOfWhoWasThere: who isn't in a room learns nothing of its members, an invitation
+// isn't a departure, a new name isn't a new member, and a filter doesn't hide whom the user sees.
+func TestSightIsOfWhoWasThere(t *testing.T) {
+	w := newWorld(t)
+	encryption := roomserver.InitialEvent{Type: "m.room.encryption", StateKey: new(""), Content: map[string]any{"algorithm": "m.megolm.v1.aes-sha2"}}
+	secret, hers := w.newRoom("bob", encryption), w.newRoom("alice", encryption)
+	alice, elsewhere := w.client("alice"), w.client("alice")
+	elsewhere.filter = `{"room":{"rooms":[]}}`
+	sliding := w.slider("alice")
+	sliding.extensions = `{"e2ee":{"enabled":true}}`
+	alice.sync(0)
+	elsewhere.sync(0)
+	sliding.sync(0)
+	step := func(name, want string, do func()) {
+		t.Helper()
+		do()
+		for how, got := range map[string]gjson.Result{"/sync": alice.sync(0).Get("device_lists"), "a sync of no rooms": elsewhere.sync(0).Get("device_lists"),
+			"sliding sync": sliding.sync(0).Get("extensions.e2ee.device_lists")} {
+			if got := strings.Replace(lists(got), " @alice", "", 1); got != want { // her own other devices are no matter
+				t.Errorf("%s: %s says %q, want %q", name, how, got, want)
+			}
+		}
+	}
+	step("an invitation is declined", "changed left", func() {
+		w.membership(secret, "bob", "alice", "invite")
+		w.membership(secret, "alice", "alice", "leave")
+	})
+	step("a ban", "changed left", func() {
+		w.membership(secret, "bob", "alice", "ban")
+		w.membership(secret, "bob", "alice", "leave")
+	})
+	step("an invitation", "changed left", func() { w.membership(hers, "alice", "carol", "invite") })
+	step("carol comes", "changed @carol left", func() { w.join(hers, "carol") })
+	step("alice comes", "changed @bob left", func() { w.join(secret, "alice") })
+	step("bob goes first, and dave comes after alice", "changed left @bob", func() {
+		w.membership(secret, "bob", "bob", "leave")
+		w.membership(secret, "alice", "alice", "leave")
+		w.join(secret, "dave")
+	})
+	alice.sync(0)
+	w.event(hers, "carol", "m.room.member", new(id("carol")), map[string]any{"membership": "join", "displayname": "Caroline"})
+	if got := lists(alice.sync(0).Get("device_lists")); got != "changed left" {
+		t.Errorf("carol is called otherwise: %q", got)
+	}
+	w.membership(hers, "carol", "carol", "leave")
+	w.join(hers, "carol")
+	w.event(hers, "carol", "m.room.member", new(id("carol")), map[string]any{"membership": "join", "displayname": "C"})
+	if got := lists(alice.sync(0).Get("device_lists")); got != "changed @carol left" {
+		t.Errorf("carol was away: %q", got)
 	}
 }

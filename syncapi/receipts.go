@@ -54,19 +54,12 @@ func (a *API) postReceipt(r *http.Request, u *httpapi.Requester) (any, error) {
 
 // receipt prepares a receipt; nil if the user has read further already.
 func (a *API) receipt(ctx context.Context, userID string, v *roomserver.View, kind, thread, eventID string) (*storage.Receipt, error) {
-	e, err := a.rooms.EventByID(ctx, v.Room.ID, eventID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, httpapi.NotFound("There is no such event in this room")
-	}
+	e, err := a.visibleEvent(ctx, userID, v, eventID)
 	if err != nil {
 		return nil, err
 	}
-	vis, err := a.rooms.Visibility(ctx, v, userID)
-	if err != nil {
+	if err := a.checkThread(ctx, e, thread); err != nil {
 		return nil, err
-	}
-	if !vis.CanSee(e) {
-		return nil, httpapi.NotFound("There is no such event in this room")
 	}
 	old, err := a.db.UserReceipt(ctx, v.Room.NID, userID, kind, thread)
 	if err == nil && old.EventPosition >= e.Position {
@@ -77,6 +70,41 @@ func (a *API) receipt(ctx context.Context, userID string, v *roomserver.View, ki
 	}
 	return &storage.Receipt{RoomNID: v.Room.NID, RoomID: v.Room.ID, UserID: userID, Type: kind, ThreadID: thread,
 		EventID: eventID, EventPosition: e.Position, TS: time.Now().UnixMilli()}, nil
+}
+
+// visibleEvent returns an event of the room that the user may see.
+func (a *API) visibleEvent(ctx context.Context, userID string, v *roomserver.View, eventID string) (*storage.Event, error) {
+	noEvent := httpapi.NotFound("There is no such event in this room")
+	e, err := a.rooms.EventByID(ctx, v.Room.ID, eventID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, noEvent
+	}
+	if err != nil {
+		return nil, err
+	}
+	vis, err := a.rooms.Visibility(ctx, v, userID)
+	if err == nil && !vis.CanSee(e) {
+		err = noEvent
+	}
+	return e, err
+}
+
+// checkThread makes sure that the event is in the thread that a receipt names. A thread's root counts for
+// both the thread and the main timeline; what a redacted event was in nobody knows.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#threaded-read-receipts
+func (a *API) checkThread(ctx context.Context, e *storage.Event, thread string) error {
+	if thread == "" || thread == e.ID || e.RedactedBy != "" {
+		return nil
+	}
+	of, err := a.rooms.ThreadOf(ctx, e)
+	if err != nil {
+		return err
+	}
+	if of != thread && (of != "" || thread != "main") {
+		return httpapi.InvalidParam("%s isn't in the thread %s", e.ID, thread)
+	}
+	return nil
 }
 
 // postReadMarkers answers POST /_matrix/client/v3/rooms/{roomId}/read_markers.
@@ -110,6 +138,9 @@ func (a *API) markRead(ctx context.Context, userID string, v *roomserver.View, m
 			if len(eventID) > maxEventID {
 				return httpapi.InvalidParam("m.fully_read is no event id")
 			}
+			if _, err := a.visibleEvent(ctx, userID, v, eventID); err != nil {
+				return err
+			}
 			content, err := json.Marshal(map[string]string{"event_id": eventID})
 			if err != nil {
 				return err
@@ -132,8 +163,10 @@ func (a *API) markRead(ctx context.Context, userID string, v *roomserver.View, m
 }
 
 // appendReceipts appends the receipts of a room as one m.receipt event, grouped
-// by event, type and user.
+// by event, type and user. Of a user's receipts for one event there is room for one: that
+// for everything says what one for a thread does.
 //
+// https://github.com/matrix-org/matrix-spec-proposals/pull/4102
 // https://spec.matrix.org/v1.19/client-server-api/#mreceipt
 func appendReceipts(b []byte, receipts []storage.Receipt) []byte {
 	type key struct{ event, kind string }
@@ -149,7 +182,9 @@ func appendReceipts(b []byte, receipts []storage.Receipt) []byte {
 			byKey[k] = map[string]storage.Receipt{}
 			byEvent[r.EventID] = append(byEvent[r.EventID], r.Type)
 		}
-		byKey[k][r.UserID] = r
+		if there, ok := byKey[k][r.UserID]; !ok || there.ThreadID != "" {
+			byKey[k][r.UserID] = r
+		}
 	}
 	b = append(b, `{"type":"m.receipt","content":{`...)
 	for _, event := range order {

@@ -18,6 +18,9 @@ func bundled(answer gjson.Result, room, eventID string) gjson.Result {
 
 func relates(relType, eventID, body string, more map[string]any) map[string]any {
 	content := map[string]any{"msgtype": "m.text", "body": body, "m.relates_to": map[string]any{"rel_type": relType, "event_id": eventID}}
+	if relType == "m.replace" {
+		content["m.new_content"] = map[string]any{"msgtype": "m.text", "body": body}
+	}
 	for k, v := range more {
 		content[k] = v
 	}
@@ -44,6 +47,13 @@ func TestBundledAggregations(t *testing.T) {
 	answer := w.event(room, "bob", "m.room.message", nil, relates("m.thread", root, "two", nil))
 	corrected := w.event(room, "bob", "m.room.message", nil, relates("m.replace", answer, "* 2", nil))
 	reference := w.event(room, "carol", "m.room.message", nil, relates("m.reference", root, "see", nil))
+	toAnswer := w.event(room, "carol", "m.room.message", nil, relates("m.reference", answer, "see", nil))
+	// An edit that says nothing instead is none, and what is said in another room is nothing to this one.
+	w.event(room, "bob", "m.room.message", nil, map[string]any{"body": "* empty", "m.relates_to": map[string]any{"rel_type": "m.replace", "event_id": root}})
+	elsewhere := w.newRoom("carol")
+	for _, relType := range []string{"m.thread", "m.reference"} {
+		w.event(elsewhere, "carol", "m.room.message", nil, relates(relType, root, "elsewhere", nil))
+	}
 
 	fresh := func() gjson.Result {
 		c := w.client("alice")
@@ -57,7 +67,8 @@ func TestBundledAggregations(t *testing.T) {
 		for path, want := range map[string]string{
 			`m\.replace.event_id`: edit, `m\.replace.content.body`: "* third", `m\.thread.count`: "2", `m\.thread.latest_event.event_id`: answer,
 			`m\.thread.current_user_participated`:                              "false",
-			`m\.thread.latest_event.unsigned.m\.relations.m\.replace.event_id`: corrected, `m\.reference.chunk.0.event_id`: reference,
+			`m\.thread.latest_event.unsigned.m\.relations.m\.replace.event_id`: corrected, `m\.reference.chunk.0.event_id`: reference, `m\.reference.chunk.#`: "1",
+			`m\.thread.latest_event.unsigned.m\.relations.m\.reference.chunk.0.event_id`: toAnswer,
 		} {
 			if v := got.Get(path).String(); v != want {
 				t.Errorf("%s: %s is %q, want %q", what, path, v, want)

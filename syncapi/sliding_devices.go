@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sort"
 
+	"hearth/roomserver"
 	"hearth/storage"
 )
 
@@ -84,22 +85,26 @@ func (q *slide) movedMembers(ctx context.Context, x *extended, changed, gone map
 		if id == q.u.id {
 			continue
 		}
-		if membership == "join" {
+		switch membership {
+		case "join":
 			changed[id] = true
-		} else {
+		case "leave", "ban": // the others were not in
 			gone[id] = true
 		}
 	}
+	encrypted := func(v *roomserver.View) bool { return v.Summary.Encryption != "" }
 	for _, m := range own {
+		if m.Membership != "join" {
+			if err := q.sharedBefore(ctx, m, encrypted, func(id string) { gone[id] = true }); err != nil {
+				return err
+			}
+			continue
+		}
 		v, err := q.api.rooms.View(ctx, m.RoomID)
 		if err != nil {
 			return err
 		}
-		if v.Summary.Encryption == "" {
-			continue
-		}
-		if m.Membership != "join" {
-			q.everyMember(v.State, func(id string) { gone[id] = true })
+		if !encrypted(v) {
 			continue
 		}
 		vis, err := q.api.rooms.Visibility(ctx, v, q.u.id)

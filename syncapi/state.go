@@ -101,7 +101,6 @@ func (q *request) wholeState(s *roomShot, t *timeline, wanted map[storage.StateT
 //
 // https://spec.matrix.org/v1.19/client-server-api/#lazy-loading-room-members
 func (q *request) lazyLoad(s *roomShot, t *timeline, wanted map[storage.StateTuple]int64) {
-	sent := q.api.members.of(q.u.id, q.requester.DeviceID, q.initial)
 	inTimeline := map[string]bool{}
 	var replaced map[storage.StateTuple]int64
 	if !q.stateAfter {
@@ -121,7 +120,7 @@ func (q *request) lazyLoad(s *roomShot, t *timeline, wanted map[storage.StateTup
 		if nid == 0 {
 			return
 		}
-		if sent.add(s.room.nid, userID, nid) || q.filter.Room.State.IncludeRedundantMembers {
+		if q.sent.add(s.room.nid, userID, nid) || q.filter.Room.State.IncludeRedundantMembers {
 			wanted[tuple] = nid
 		}
 	}

@@ -46,6 +46,8 @@ type request struct {
 	now      time.Time
 	// bundles is what is shown with the events of joined rooms.
 	bundles *roomserver.Bundles
+	// sent is which members the device was sent, where they are loaded lazily.
+	sent *deviceMembers
 	// ignored are those whom the user ignores, as of the moment.
 	ignored map[string]bool
 }

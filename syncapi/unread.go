@@ -30,12 +30,20 @@ func (u *user) countUnread(r *room) (map[string]storage.Unread, bool) {
 	}
 	for _, e := range r.tail[r.firstAfter(known.upTo):] {
 		known.upTo = e.event.Position
-		if e.event.Sender == u.id { // who says something has read what came before
-			delete(known.threads, e.thread)
-		} else if n := e.countsFor(u); n != (storage.Unread{}) {
-			t := known.threads[e.thread]
-			known.threads[e.thread] = storage.Unread{
-				Notifications: t.Notifications + n.Notifications, Highlights: t.Highlights + n.Highlights}
+		n := e.countsFor(u)
+		own := e.event.Sender == u.id
+		if !own && n == (storage.Unread{}) {
+			continue
+		}
+		thread, ok := r.threadOf(e)
+		if !ok {
+			delete(u.unread, r.nid)
+			return nil, false
+		}
+		if own { // who says something has read what came before
+			delete(known.threads, thread)
+		} else {
+			known.threads[thread] = known.threads[thread].Plus(n)
 		}
 	}
 	return maps.Clone(known.threads), true
@@ -76,8 +84,16 @@ func (u *user) readUpTo(r *room, thread string, at storage.Position) {
 		if e.event.Position > known.upTo {
 			break
 		}
-		n, t := e.countsFor(u), left[e.thread]
-		left[e.thread] = storage.Unread{Notifications: t.Notifications + n.Notifications, Highlights: t.Highlights + n.Highlights}
+		n := e.countsFor(u)
+		if n == (storage.Unread{}) {
+			continue
+		}
+		of, ok := r.threadOf(e)
+		if !ok {
+			delete(u.unread, r.nid) // the database has to count
+			return
+		}
+		left[of] = left[of].Plus(n)
 	}
 	for id, t := range known.threads {
 		if thread != "" && thread != id && !(thread == "main" && id == "") {
@@ -100,7 +116,7 @@ func (r *room) recount(redacted *entry) {
 		return
 	}
 	for u := range r.watchers {
-		if known := u.unread[r.nid]; known != nil && known.threads[redacted.thread] != (storage.Unread{}) {
+		if known := u.unread[r.nid]; known != nil && len(known.threads) > 0 {
 			delete(u.unread, r.nid)
 		}
 	}

@@ -1,10 +1,16 @@
 package syncapi
 
 import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/tidwall/gjson"
+
+	"hearth/roomserver"
 )
 
 // counts writes a room's unread counts as "notifications/highlights", followed by
@@ -99,4 +105,108 @@ func TestIgnoring(t *testing.T) {
 	w.join(room, "mallory")
 	w.say(room, "mallory", "back")
 	want(t, "no longer ignored", bodies(joined(alice.sync(time.Second), room)), "@mallory:join back")
+}
+
+// TestThreadOfWhatRelates: what relates to an answer is in its thread, whether it counts or its sender has
+// read with it; a receipt is for the thread that the event is in.
+func TestThreadOfWhatRelates(t *testing.T) {
+	w := newWorld(t)
+	room := w.newRoom("alice")
+	w.join(room, "bob")
+	bob := w.client("bob")
+	bob.filter = `{"room":{"timeline":{"unread_thread_notifications":true}}}`
+	bob.sync(0)
+	check := func(what, want string) {
+		t.Helper()
+		if got := counts(bob.sync(0), room); got != want {
+			t.Errorf("%s: %s, want %s", what, got, want)
+		}
+		found, err := w.db.CountUnread(t.Context(), []int64{w.api.hub.byID[room].nid}, id("bob"), nil, w.db.Stream.Position())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := ""
+		for _, of := range found {
+			main := of[""]
+			text = fmt.Sprintf("%d/%d", main.Notifications, main.Highlights)
+			for thread, n := range of {
+				if thread != "" {
+					text += fmt.Sprintf(" thread %d/%d", n.Notifications, n.Highlights)
+				}
+			}
+		}
+		if text != want && want != "0/0" {
+			t.Errorf("%s: the database counts %s, want %s", what, text, want)
+		}
+	}
+	root := w.say(room, "alice", "root")
+	answer := w.event(room, "alice", "m.room.message", nil, relates("m.thread", root, "answer", nil))
+	mention := map[string]any{"m.mentions": map[string]any{"user_ids": []string{id("bob")}}}
+	edit := w.event(room, "alice", "m.room.message", nil, relates("m.replace", answer, "* bob", mention))
+	check("an edit with a mention", "1/0 thread 2/1")
+	w.event(room, "bob", "m.reaction", nil, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": edit, "key": "+"}})
+	check("a reaction to that", "1/0")
+	again := w.event(room, "alice", "m.room.message", nil, relates("m.thread", root, "again", nil))
+	w.event(room, "bob", "m.reaction", nil, map[string]any{"m.relates_to": map[string]any{"rel_type": "m.annotation", "event_id": root, "key": "+"}})
+	check("a reaction to the root", "0/0 thread 1/0")
+	for event, thread := range map[string]string{again: "main", root: again, edit: "main"} {
+		status, refused := w.do("POST", "/rooms/"+room+"/receipt/m.read/"+url.PathEscape(event), bob.token, map[string]any{"thread_id": thread})
+		if status != http.StatusBadRequest || refused.Get("errcode").Str != "M_INVALID_PARAM" {
+			t.Errorf("a receipt for another thread: %d %s", status, refused.Raw)
+		}
+	}
+	w.read(room, "bob", "m.read", root, map[string]any{"thread_id": root})
+	check("the root is read in its thread", "0/0 thread 1/0")
+	w.read(room, "bob", "m.read", again, map[string]any{"thread_id": root})
+	check("the thread is read", "0/0")
+	for range 300 { // more than is kept in memory
+		w.say(room, "alice", "more")
+	}
+	w.event(room, "alice", "m.room.message", nil, relates("m.replace", answer, "* bob!", mention))
+	check("an edit of long ago", "300/0 thread 1/1")
+	other := w.say(w.newRoom("alice"), "alice", "elsewhere")
+	if status, refused := w.do("POST", "/rooms/"+room+"/read_markers", bob.token, map[string]any{"m.fully_read": other}); status != http.StatusNotFound {
+		t.Errorf("an event of another room is fully read: %d %s", status, refused.Raw)
+	}
+}
+
+// TestReceiptsForOneEvent: of two receipts for an event the one that says more is told.
+func TestReceiptsForOneEvent(t *testing.T) {
+	w := newWorld(t)
+	room := w.newRoom("alice")
+	w.join(room, "bob")
+	alice := w.client("alice")
+	said := w.say(room, "alice", "read me")
+	alice.sync(0)
+	w.read(room, "bob", "m.read", said, nil)
+	w.read(room, "bob", "m.read", said, map[string]any{"thread_id": "main"})
+	told := joined(alice.sync(0), room).Get("ephemeral.events.0.content." + gjson.Escape(said) + `.m\.read`)
+	if told.Get(gjson.Escape(id("bob"))+".thread_id").Exists() || !told.Get(gjson.Escape(id("bob"))).Exists() {
+		t.Errorf("bob has read: %s", told.Raw)
+	}
+}
+
+// TestLostMembers: members that came with an answer which the client hasn't had come again.
+func TestLostMembers(t *testing.T) {
+	w := newWorld(t)
+	room := w.newRoom("alice", roomserver.InitialEvent{Type: "m.room.name", StateKey: new(""), Content: map[string]any{"name": "Room"}})
+	w.join(room, "bob", "carol")
+	alice := w.client("alice")
+	alice.filter = `{"room":{"state":{"lazy_load_members":true},"timeline":{"limit":1}}}`
+	w.say(room, "alice", "hello")
+	alice.sync(0)
+	members := func() string {
+		var all []string
+		for _, e := range joined(alice.sync(0), room).Get("state.events").Array() {
+			all = append(all, short(e))
+		}
+		return strings.Join(all, " ")
+	}
+	w.say(room, "bob", "hi")
+	before := alice.since
+	want(t, "the first time", members(), "@bob:join")
+	alice.since = before
+	want(t, "the answer was lost", members(), "@bob:join")
+	w.say(room, "bob", "hi")
+	want(t, "and then had", members(), "")
 }
