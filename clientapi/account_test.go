@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -276,5 +277,28 @@ func TestRenamedDevice(t *testing.T) {
 	w.ok("PUT", "/devices/FIRST", alice, object{"display_name": "b"})
 	if p := told(); p <= before {
 		t.Errorf("the new name isn't told: %d, before %d", p, before)
+	}
+}
+
+// TestManyDevices logs in once too often: the device that was used longest ago makes room.
+func TestManyDevices(t *testing.T) {
+	w := newWorld(t, nil)
+	alice := w.register("alice")
+	for i := range maxDevices - 1 {
+		token := storage.NewToken{}
+		token.Access[0], token.Access[1] = byte(i), byte(i>>8)
+		if _, err := w.db.CreateSession(background(t), "@alice:test.local", fmt.Sprint("D", i), "", token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(w.ok("GET", "/devices", alice, nil)["devices"].([]any)); n != maxDevices {
+		t.Fatalf("alice has %d devices", n)
+	}
+	w.api.sightings.flush()
+	w.login("alice", object{"device_id": "NEW"})
+	w.ok("GET", "/devices", alice, nil)
+	left, err := w.db.DevicesBeyond(background(t), "@alice:test.local", 0)
+	if err != nil || len(left) != maxDevices || slices.Contains(left, "D0") || !slices.Contains(left, "NEW") {
+		t.Errorf("%d devices are left: %v", len(left), err)
 	}
 }

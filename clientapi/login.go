@@ -73,7 +73,20 @@ func (a *API) createSession(ctx context.Context, n newSession) (*sessionAnswer, 
 		return nil, err
 	}
 	a.sessions.forget(gone)
-	return answer, nil
+	return answer, a.boundDevices(ctx, n.UserID)
+}
+
+// maxDevices bounds the devices of a user.
+const maxDevices = 1000
+
+// boundDevices logs a user out where they have been away for longest, if they have too many devices:
+// most likely a program that logs in anew at each start.
+func (a *API) boundDevices(ctx context.Context, userID string) error {
+	old, err := a.db.DevicesBeyond(ctx, userID, maxDevices)
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	return a.deleteDevices(ctx, userID, old)
 }
 
 // issue makes an access token, with a refresh token if it is to be refreshed.

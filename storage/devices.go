@@ -51,6 +51,20 @@ func (db *DB) GetDevice(ctx context.Context, userID, deviceID string) (*Device, 
 	return &d, nil
 }
 
+// DevicesBeyond returns those of the user's devices that are more than keep, the ones used longest
+// ago, without a dehydrated one.
+func (db *DB) DevicesBeyond(ctx context.Context, userID string, keep int) ([]string, error) {
+	rows, err := db.query(ctx, `
+		SELECT device_id FROM devices d WHERE user_id = $1 AND NOT EXISTS (
+			SELECT FROM dehydrated_devices h WHERE h.user_id = d.user_id AND h.device_id = d.device_id)
+		ORDER BY coalesce(last_seen_at, created_at) DESC OFFSET $2`, userID, keep)
+	list, err := collect(rows, err, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) })
+	if err != nil {
+		return nil, fmt.Errorf("looking for a user's oldest devices: %w", err)
+	}
+	return list, nil
+}
+
 // RenameDevice sets a device's display name, or returns ErrNotFound.
 func (db *DB) RenameDevice(ctx context.Context, userID, deviceID, name string) error {
 	n, err := db.exec(ctx, `
