@@ -362,27 +362,35 @@ func (a *API) resyncServer(ctx context.Context, server string, users []string, s
 		_, err := a.fetchLists(ctx, server, users[:min(len(users), maxUsersAsked)], shared)
 		return err
 	}
+	var failed error
 	for _, userID := range users {
-		before, err := a.db.RemoteDeviceLists(ctx, []string{userID})
-		if err != nil || before[userID] == nil {
-			return err
-		}
-		l, err := a.fetchDevices(ctx, userID)
+		err := a.resyncUser(ctx, userID)
 		var refused *client.RemoteError
-		if errors.As(err, &refused) && (refused.Status == http.StatusNotFound || refused.Status == http.StatusForbidden) {
-			l, err = &storage.RemoteDeviceList{UserID: userID, CheckedAt: time.Now().UnixMilli()}, nil // the user is gone
-		}
-		if err != nil {
+		if err != nil && !errors.As(err, &refused) {
 			return err
 		}
-		// First the clients: one that asks meanwhile has the server asked.
-		if err := a.tellChanged(ctx, []string{userID}); err != nil {
-			return err
-		}
-		l.Changes = before[userID].Changes
-		if err := a.db.SetRemoteDeviceList(ctx, l); err != nil {
-			return err
-		}
+		failed = errors.Join(failed, err) // of the others it may tell
 	}
-	return nil
+	return failed
+}
+
+func (a *API) resyncUser(ctx context.Context, userID string) error {
+	before, err := a.db.RemoteDeviceLists(ctx, []string{userID})
+	if err != nil || before[userID] == nil {
+		return err
+	}
+	l, err := a.fetchDevices(ctx, userID)
+	var refused *client.RemoteError
+	if errors.As(err, &refused) && (refused.Status == http.StatusNotFound || refused.Status == http.StatusForbidden) {
+		l, err = &storage.RemoteDeviceList{UserID: userID, CheckedAt: time.Now().UnixMilli()}, nil // the user is gone
+	}
+	if err != nil {
+		return err
+	}
+	// First the clients: one that asks meanwhile has the server asked.
+	if err := a.tellChanged(ctx, []string{userID}); err != nil {
+		return err
+	}
+	l.Changes = before[userID].Changes
+	return a.db.SetRemoteDeviceList(ctx, l)
 }

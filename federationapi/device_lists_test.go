@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -199,4 +200,37 @@ func TestIntroducedWhenWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "that one is told of bob's device", func() bool { return told.Load() == 1 })
+}
+
+// TestOneListOfMany has a server that can't tell one of its users' devices: those of the others
+// are had all the same.
+func TestOneListOfMany(t *testing.T) {
+	one, two, _, bob, room, _ := met(t)
+	carol := two.user("carol")
+	two.member(room, carol, "join")
+	eventually(t, "that carol is seen", func() bool { return one.membership(room, carol) == "join" })
+	for _, user := range []string{bob, carol} {
+		two.device(user, "PHONE")
+		two.keys(user, "PHONE")
+	}
+	eventually(t, "that one is swept", one.api.lists.swept.Load)
+	for _, user := range []string{bob, carol} {
+		eventually(t, "that the devices of "+user+" are known", func() bool {
+			list, failed := one.devices(user)
+			return len(list) == 1 && !failed && one.list(user) != nil && !one.list(user).Stale
+		})
+	}
+	front := func(w http.ResponseWriter, r *http.Request, server http.Handler) {
+		if strings.HasSuffix(r.URL.Path, bob) {
+			http.Error(w, `{"errcode":"M_UNKNOWN","error":"no"}`, http.StatusInternalServerError)
+			return
+		}
+		server.ServeHTTP(w, r)
+	}
+	two.front.Store(&front)
+	if _, err := one.db.MarkRemoteDevicesStale(background(t), []string{bob, carol}); err != nil {
+		t.Fatal(err)
+	}
+	poke(one.api.lists.wake)
+	eventually(t, "that carol's devices are known", func() bool { return !one.list(carol).Stale })
 }

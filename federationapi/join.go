@@ -32,12 +32,6 @@ const (
 // Join lets a user of this server into a room that others are in, by the first of
 // the servers that does. Errors are as of client.AsClientError.
 func (a *API) Join(ctx context.Context, roomID, userID string, via []string, content map[string]any) error {
-	select {
-	case a.joins <- struct{}{}:
-		defer func() { <-a.joins }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	defer a.joining.begin(roomID)()
 	return a.tryAll(ctx, via, func(server string) error { return a.joinVia(ctx, server, roomID, userID, content) })
 }
@@ -103,6 +97,12 @@ func (a *API) joinVia(ctx context.Context, server, roomID, userID string, conten
 	version, pdu, err := a.askToEnter(ctx, server, "make_join", roomID, userID, content)
 	if err != nil {
 		return err
+	}
+	select {
+	case a.joins <- struct{}{}:
+		defer func() { <-a.joins }()
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	answer, err := a.client.Do(ctx, client.Request{Method: http.MethodPut, Server: server, Body: json.RawMessage(pdu.JSON()),
 		URI:       client.Path("/_matrix/federation/v2/send_join", roomID, pdu.EventID()) + "?omit_members=true",

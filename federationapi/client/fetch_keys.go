@@ -16,6 +16,9 @@ import (
 
 const (
 	keyTimeout = 20 * time.Second
+	// directTimeout bounds the wait for many servers: the keys that haven't come by then are
+	// left to the notaries.
+	directTimeout = 40 * time.Second
 	// maxKeyAnswer bounds what one server may publish; a notary may answer for many.
 	maxKeyAnswer    = 64 << 10
 	maxNotaryAnswer = 4 << 20
@@ -35,9 +38,11 @@ func (k *Keys) fetch(ctx context.Context, servers []string, need map[string]want
 	var g errgroup.Group
 	g.SetLimit(maxFetchesEach)
 	failed := make([]bool, len(servers))
+	direct, cancel := context.WithTimeout(ctx, directTimeout)
+	defer cancel()
 	for i, server := range servers {
 		g.Go(func() error {
-			failed[i] = k.fetchDirect(ctx, server) != nil
+			failed[i] = k.fetchDirect(direct, server) != nil
 			return nil
 		})
 	}
@@ -69,6 +74,9 @@ func (k *Keys) fetch(ctx context.Context, servers []string, need map[string]want
 // fetchDirect asks a server for its keys, once however many want them, and not more
 // often than every askAgain.
 func (k *Keys) fetchDirect(ctx context.Context, server string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	done := k.fetching.DoChan(server, func() (any, error) {
 		if _, lately := k.asked.get(server); lately {
 			return nil, errRejected

@@ -38,9 +38,6 @@ const (
 	askAgain = time.Minute
 	// askAgainFailed is askAgain after a failure.
 	askAgainFailed = 10 * time.Second
-	// gatherTimeout bounds the wait for the keys of many servers: what has come by then has
-	// to do.
-	gatherTimeout = time.Minute
 	// maxValidity is how far into the future a key is believed to be valid.
 	//
 	// https://spec.matrix.org/v1.19/rooms/v5/#signing-key-validity-period
@@ -210,10 +207,8 @@ func (k *Keys) find(ctx context.Context, need map[string]wanted) (map[string]map
 	if len(missing) == 0 {
 		return found, nil
 	}
-	fetching, cancel := context.WithTimeout(ctx, gatherTimeout)
-	defer cancel()
-	if err := k.fetch(fetching, missing, need); err != nil && fetching.Err() == nil || ctx.Err() != nil {
-		return nil, errors.Join(err, ctx.Err())
+	if err := k.fetch(ctx, missing, need); err != nil {
+		return nil, err
 	}
 	return found, k.read(ctx, missing, found)
 }
