@@ -120,7 +120,7 @@ func (a *API) checkInvitation(r *http.Request, origin string, i *invitation) (go
 	if err := a.checkInviteState(r.Context(), i.Version, pdu.RoomID().String(), i.Stripped); err != nil {
 		return nil, err
 	}
-	return pdu, a.verifyEvent(r.Context(), pdu)
+	return pdu, a.verifyOffered(r.Context(), pdu)
 }
 
 // checkInviteState makes sure that the events that come with an invitation are of its room.

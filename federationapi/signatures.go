@@ -35,6 +35,20 @@ func (a *API) verifyAgreed(ctx context.Context, pdu gomatrixserverlib.PDU) error
 	return verifyWith(ctx, a.client.Keys, requests)
 }
 
+// verifyOffered is verifyEvent for an invitation that this server is asked to sign: its own signature
+// is still to come, unless it is to have made the event.
+func (a *API) verifyOffered(ctx context.Context, pdu gomatrixserverlib.PDU) error {
+	without := a.serverName
+	if userid.Domain(pdu.EventID()) == a.serverName {
+		without = ""
+	}
+	requests, err := signaturesOf(pdu, without)
+	if err != nil {
+		return err
+	}
+	return verifyWith(ctx, a.client.Keys, requests)
+}
+
 // verifyEvents is verifyEvent for many, on all cores, with the keys of all their servers fetched at
 // once: of those that are gone each is waited for. What isn't an event has the error of that.
 // keys, unless nil, are those that were fetched before.

@@ -135,13 +135,13 @@ func TestSightIsOfWhoWasThere(t *testing.T) {
 		w.join(secret, "dave")
 	})
 	alice.sync(0)
-	w.event(hers, "carol", "m.room.member", new(id("carol")), map[string]any{"membership": "join", "displayname": "Caroline"})
+	w.rename(hers, "carol", "Caroline")
 	if got := lists(alice.sync(0).Get("device_lists")); got != "changed left" {
 		t.Errorf("carol is called otherwise: %q", got)
 	}
 	w.membership(hers, "carol", "carol", "leave")
 	w.join(hers, "carol")
-	w.event(hers, "carol", "m.room.member", new(id("carol")), map[string]any{"membership": "join", "displayname": "C"})
+	w.rename(hers, "carol", "C")
 	if got := lists(alice.sync(0).Get("device_lists")); got != "changed @carol left" {
 		t.Errorf("carol was away: %q", got)
 	}

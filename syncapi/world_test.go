@@ -217,6 +217,16 @@ func (w *world) membership(room, sender, target, membership string) {
 	}
 }
 
+// rename gives a member another name in the room.
+func (w *world) rename(room, name, displayName string) {
+	w.t.Helper()
+	_, err := w.rooms.SetMembership(context.Background(), roomserver.MembershipRequest{
+		RoomID: room, Sender: id(name), Target: id(name), Membership: "join", Content: map[string]any{"displayname": displayName}})
+	if err != nil {
+		w.t.Fatalf("%s is called %s: %v", name, displayName, err)
+	}
+}
+
 func (w *world) join(room string, names ...string) {
 	w.t.Helper()
 	for _, name := range names {

@@ -95,5 +95,5 @@ func TestMediaCare(t *testing.T) {
 	alice.refused(t, 404, "M_NOT_FOUND", "GET", download+facePath, nil)
 	root.ok(t, "POST", fmt.Sprintf("%s/purge_media_cache?before_ts=%d", admin, time.Now().UnixMilli()), nil)
 	bob.ok(t, "POST", "/_matrix/media/v3/upload", make([]byte, 1<<20-100))
-	bob.refused(t, 403, "M_FORBIDDEN", "POST", "/_matrix/media/v3/upload", make([]byte, 200))
+	bob.refused(t, 403, "M_USER_LIMIT_EXCEEDED", "POST", "/_matrix/media/v3/upload", make([]byte, 200))
 }
