@@ -171,7 +171,7 @@ func (f *fetcher) ask(ctx context.Context, m *storage.Media, wait time.Duration)
 		return f.readParts(ctx, m, res)
 	}
 	var remote *client.RemoteError
-	if !errors.As(err, &remote) || remote.Code != "M_UNRECOGNIZED" && (remote.Status != http.StatusNotFound || remote.Code != "") {
+	if !errors.As(err, &remote) || !unknowing(remote) {
 		return nil, err
 	}
 	query.Set("allow_remote", "false")
@@ -183,6 +183,11 @@ func (f *fetcher) ask(ctx context.Context, m *storage.Media, wait time.Duration)
 		return nil, err
 	}
 	return f.wholeAnswer(res)
+}
+
+// unknowing reports whether a server refuses as one does that doesn't know the endpoint.
+func unknowing(e *client.RemoteError) bool {
+	return e.Code == "M_UNRECOGNIZED" || e.Code == "" && (e.Status == http.StatusNotFound || e.Status == http.StatusBadRequest)
 }
 
 // fetchError is what those who asked for the media are told.

@@ -148,12 +148,15 @@ func TestRemoteRoutes(t *testing.T) {
 	reserved := theirs.mediaPath(theirs.expect(theirs.do("POST", "/_matrix/media/v1/create", nil), 200, ""))
 	w.expect(w.get(downloads+other.name+strings.TrimPrefix(reserved, "test.local")+"?timeout_ms=1"), 504, "M_NOT_YET_UPLOADED")
 
-	// A server from before authenticated media; and content at an address of its own.
+	// Servers from before authenticated media; and content at an address of its own.
 	other.answer(func(w http.ResponseWriter, r *http.Request) {
+		old, found := strings.CutPrefix(r.URL.Path, "/_matrix/media/v3/download/"+other.name+"/old")
 		switch {
-		case r.URL.Path == "/_matrix/media/v3/download/"+other.name+"/old" && r.Header.Get("Authorization") == "" && r.URL.Query().Get("allow_remote") == "false":
+		case found && len(old) < 3 && r.Header.Get("Authorization") == "" && r.URL.Query().Get("allow_remote") == "false":
 			w.Header().Set("Content-Type", "text/html")
 			fmt.Fprint(w, "<p>old")
+		case r.URL.Path == "/_matrix/federation/v1/media/download/older":
+			http.Error(w, "what?", http.StatusBadRequest)
 		case r.URL.Path == "/_matrix/federation/v1/media/download/elsewhere":
 			w.Header().Set("Content-Type", "multipart/mixed; boundary=b")
 			fmt.Fprintf(w, "--b\r\n\r\n{}\r\n--b\r\nLocation: https://%s/cdn\r\n\r\n\r\n--b--", other.name)
@@ -171,6 +174,7 @@ func TestRemoteRoutes(t *testing.T) {
 	if string(a.body) != "<p>old" || a.header.Get("Content-Disposition") != "attachment" {
 		t.Errorf("old server: %q %v", a.body, a.header)
 	}
+	w.expect(w.get(downloads+other.name+"/older"), 200, "")
 	if a = w.expect(w.get(downloads+other.name+"/elsewhere"), 200, ""); string(a.body) != "from elsewhere" {
 		t.Errorf("elsewhere: %q", a.body)
 	}
