@@ -33,8 +33,8 @@ func TestBigRoomJoin(t *testing.T) {
 	if n, err := strconv.Atoi(wanted); err == nil {
 		members = n
 	}
-	one, name := federating(t)
-	two, _ := federating(t)
+	one, name := federating(t, "passwords.bcrypt_cost=4")
+	two, _ := federating(t, "passwords.bcrypt_cost=4")
 	alice := register(t, one.direct, "alice")
 	room := alice.createRoom(t, map[string]any{"preset": "public_chat", "name": "Everybody"})
 	began := time.Now()
