@@ -138,6 +138,17 @@ func TestThreadsAndIgnoring(t *testing.T) {
 		path, content := send(to("m.thread", related))
 		w.refused(http.StatusBadRequest, "M_UNKNOWN", "PUT", path, bob, content)
 	}
+	// What isn't in the room, and who isn't, learns nothing of what relates to what.
+	eve := w.register("eve")
+	other := w.ok("POST", "/createRoom", eve, object{"preset": "public_chat"})["room_id"].(string)
+	unknown, content := send(to("m.thread", "$nothing"))
+	refusal := w.refused(http.StatusForbidden, "M_FORBIDDEN", "PUT", unknown, eve, content)
+	secret := say(alice, to("m.reference", hers))
+	_, content = send(to("m.thread", secret))
+	w.ok("PUT", "/rooms/"+other+"/send/m.room.message/1", eve, content)
+	if again := w.refused(http.StatusForbidden, "M_FORBIDDEN", "PUT", unknown, eve, content); fmt.Sprint(again) != fmt.Sprint(refusal) {
+		t.Errorf("eve is told %v, and of nothing %v", again, refusal)
+	}
 	w.ignore("@alice:test.local", `{"@bob:test.local":{}}`)
 	shown := 0
 	for _, path := range []string{"/_matrix/client/v1/rooms/" + room + "/threads", "/_matrix/client/v1/rooms/" + room + "/relations/" + hers,

@@ -41,7 +41,14 @@ func (s *Server) mayBeThread(ctx context.Context, r *EventRequest) error {
 	if _, known := s.roots.GetIfPresent(relation.EventID); known {
 		return nil
 	}
-	related, err := s.db.IsRelated(ctx, relation.EventID)
+	v, err := s.View(ctx, r.RoomID)
+	if errors.Is(err, ErrUnknownRoom) || err == nil && v.Membership(r.Sender) != "join" {
+		return nil // refused for that, whatever the event is
+	}
+	if err != nil {
+		return err
+	}
+	related, err := s.db.IsRelated(ctx, v.Room.NID, relation.EventID)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return nil

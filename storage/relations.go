@@ -170,10 +170,11 @@ func (db *DB) HasAnnotation(ctx context.Context, parent, userID, eventType, key 
 }
 
 // IsRelated reports whether an event relates to another. It returns ErrNotFound for one that isn't
-// known.
-func (db *DB) IsRelated(ctx context.Context, eventID string) (bool, error) {
+// known in the room.
+func (db *DB) IsRelated(ctx context.Context, room int64, eventID string) (bool, error) {
 	var yes bool
-	err := db.scanRow(ctx, `SELECT EXISTS (SELECT FROM event_relations c WHERE c.nid = e.nid) FROM events e WHERE event_id = $1`, []any{eventID}, &yes)
+	err := db.scanRow(ctx, `
+		SELECT EXISTS (SELECT FROM event_relations c WHERE c.nid = e.nid) FROM events e WHERE event_id = $2 AND room_nid = $1`, []any{room, eventID}, &yes)
 	return yes, notFound("looking for what an event relates to", err)
 }
 
