@@ -84,7 +84,7 @@ func New(o Options) *API {
 	a.members = newMemberFetcher(a)
 	a.joins = make(chan struct{}, maxJoins)
 	a.backfills = make(chan struct{}, maxBackfills)
-	a.receiving.most, a.whole.most, a.whole.patient = maxReceiving, maxWhole, true
+	a.receiving.most, a.whole.most, a.whole.waiting = maxReceiving, maxWhole, maxWaiting
 	var err error
 	if a.gaps, err = lru.New[string, *rate.Limiter](maxGapRooms); err != nil {
 		panic(err) // only for a size that isn't positive

@@ -18,8 +18,9 @@ const (
 	// should send the next one only when one was answered, but may have ceased to wait.
 	maxReceiving = 8
 	// maxWhole bounds the answers that hold a room's whole state and that a server is being sent,
-	// and maxWholeStep how much of one, in bytes, it must take within maxWholeStall.
+	// maxWaiting its requests for more of them that wait, and maxWholeStep how much of one, in bytes, it must take within maxWholeStall.
 	maxWhole      = 3
+	maxWaiting    = 32
 	maxWholeStep  = 1 << 20
 	maxWholeStall = 30 * time.Second
 )
@@ -27,8 +28,8 @@ const (
 // turns bound what each server is having done at the same time.
 type turns struct {
 	most int
-	// patient is whether who comes too early waits, or else gets M_LIMIT_EXCEEDED.
-	patient bool
+	// waiting bounds those that wait for their turn; who comes after them gets M_LIMIT_EXCEEDED.
+	waiting int
 	mu      sync.Mutex
 	of      map[string]*turn
 }
@@ -49,7 +50,7 @@ func (t *turns) begin(ctx context.Context, server string) (end func(), err error
 		its = &turn{taken: make(chan struct{}, t.most)}
 		t.of[server] = its
 	}
-	crowded := its.users >= t.most && !t.patient
+	crowded := its.users >= t.most+t.waiting
 	its.users++
 	t.mu.Unlock()
 	if crowded {
