@@ -121,7 +121,7 @@ const maxReads = 3
 // it is in place, where follow finds it, so that is checked after. Another process
 // may be writing all the time: what it makes stale, the next change finds out.
 func (s *Server) read(ctx context.Context, roomID string) (rm *room, err error) {
-	for range maxReads {
+	for n := 1; ; n++ {
 		h, err := s.db.GetRoomHead(ctx, roomID)
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil, ErrUnknownRoom
@@ -143,12 +143,11 @@ func (s *Server) read(ctx context.Context, roomID string) (rm *room, err error) 
 		if err != nil {
 			return nil, err
 		}
-		if again.Version == h.Room.Version {
-			break
+		if again.Version == h.Room.Version || n == maxReads {
+			return rm, nil
 		}
 		s.live.drop(rm)
 	}
-	return rm, nil
 }
 
 // recentTxns remembers the last transactions of a room, so that a repeated
