@@ -47,7 +47,7 @@ func (a *API) putDehydratedDevice(r *http.Request, u *httpapi.Requester) (any, e
 		return nil, httpapi.InvalidParam("You have another device with this id")
 	}
 	if errors.Is(err, storage.ErrDeviceIsKey) {
-		return nil, httpapi.Forbidden("The device_id is that of a cross-signing key")
+		return nil, deviceIsKey()
 	}
 	if err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ type history struct {
 	filter *filter.RoomEvents
 	to     roomserver.Reader
 	// ignored are those whom the reader doesn't want to hear.
-	ignored map[string]bool
+	ignored ignoredUsers
 	// local is whether only this server is asked, for answers about many rooms.
 	local bool
 }
@@ -67,21 +67,24 @@ func (a *API) history(r *http.Request, u *httpapi.Requester) (*history, error) {
 	return &history{a: a, v: v, vis: vis, filter: f, to: reader(u), ignored: ignored}, err
 }
 
+// ignoredUsers are those whom a reader doesn't want to hear.
+type ignoredUsers map[string]bool
+
+// hide reports whether the reader isn't shown the event because of its sender: of these they
+// hear nothing but what they make of the room's state.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#ignoring-users
+func (i ignoredUsers) hide(e *storage.Event) bool { return i[e.Sender] && !e.IsState() }
+
 // ignored are those whom the user ignores.
-func (a *API) ignored(ctx context.Context, userID string) (map[string]bool, error) {
+func (a *API) ignored(ctx context.Context, userID string) (ignoredUsers, error) {
 	list, err := push.Ignored(ctx, a.db, userID)
-	ignored := make(map[string]bool, len(list))
+	ignored := make(ignoredUsers, len(list))
 	for _, id := range list {
 		ignored[id] = true
 	}
 	return ignored, err
 }
-
-// ignores reports whether the reader isn't shown the event because of its sender: of these they
-// hear nothing but what they make of the room's state.
-//
-// https://spec.matrix.org/v1.19/client-server-api/#ignoring-users
-func (h *history) ignores(e *storage.Event) bool { return h.ignored[e.Sender] && !e.IsState() }
 
 // limit reads a page's size.
 func limit(r *http.Request) (int, error) {
@@ -115,7 +118,7 @@ func (h *history) page(n int, from storage.Place, read func(from storage.Place, 
 		}
 		for i, e := range batch {
 			end = e.Place
-			if h.vis.CanSee(e) && h.filter.Matches(e) && !h.ignores(e) {
+			if h.vis.CanSee(e) && h.filter.Matches(e) && !h.ignored.hide(e) {
 				events = append(events, e)
 			}
 			if len(events) == n {

@@ -67,7 +67,7 @@ func (a *API) createSession(ctx context.Context, n newSession) (*sessionAnswer, 
 		return nil, userDeactivated()
 	}
 	if errors.Is(err, storage.ErrDeviceIsKey) {
-		return nil, httpapi.Forbidden("The device_id is that of a cross-signing key")
+		return nil, deviceIsKey()
 	}
 	if err != nil {
 		return nil, err
@@ -75,6 +75,8 @@ func (a *API) createSession(ctx context.Context, n newSession) (*sessionAnswer, 
 	a.sessions.forget(gone)
 	return answer, a.boundDevices(ctx, n.UserID)
 }
+
+func deviceIsKey() error { return httpapi.Forbidden("The device_id is that of a cross-signing key") }
 
 // maxDevices bounds the devices of a user.
 const maxDevices = 1000

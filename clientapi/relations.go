@@ -176,7 +176,7 @@ func (h *history) threads(ctx context.Context, participant string, before storag
 			if !e.Accepted() || !h.vis.CanSee(e) {
 				continue
 			}
-			if h.ignores(e) { // as if a client that leaves it out had put the thread together
+			if h.ignored.hide(e) { // as if a client that leaves it out had put the thread together
 				if e, err = h.a.rooms.RedactedEvent(h.v, e); err != nil {
 					return nil, before, false, err
 				}

@@ -167,11 +167,11 @@ func (c *searchCriteria) limit() int {
 // wanted narrows what is found by what the filter says beside rooms, and to the group
 // of a token, without what those said who are ignored. Rooms are chosen before, with those that they
 // have replaced.
-func (c *searchCriteria) wanted(t searchToken, ignored map[string]bool) func(*storage.Event) bool {
+func (c *searchCriteria) wanted(t searchToken, ignored ignoredUsers) func(*storage.Event) bool {
 	f := *c.Filter
 	f.Rooms, f.NotRooms = nil, nil
 	return func(e *storage.Event) bool {
-		return f.Matches(e) && (t.Group == "" || groupOf(e, t.Group) == t.Value) && (!ignored[e.Sender] || e.IsState())
+		return f.Matches(e) && (t.Group == "" || groupOf(e, t.Group) == t.Value) && !ignored.hide(e)
 	}
 }
 

@@ -31,7 +31,7 @@ type searchAnswer struct {
 	from  searchToken
 	found *search.Result
 	// ignored are those whom the reader doesn't want to hear.
-	ignored map[string]bool
+	ignored ignoredUsers
 }
 
 type searchResult struct {

@@ -150,10 +150,12 @@ func (a *API) checkCanonicalAlias(r *http.Request, u *httpapi.Requester, roomID 
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(r.Context(), maxAliasTime)
+	defer cancel()
 	for _, alias := range fresh {
 		points := slices.Contains(pointing, alias)
 		if !points && userid.Domain(alias) != a.serverName {
-			if points, err = a.pointsFarTo(r, u, alias, roomID); err != nil {
+			if points, err = a.pointsFarTo(ctx, r, u, alias, roomID); err != nil {
 				return err
 			}
 		}
@@ -164,19 +166,17 @@ func (a *API) checkCanonicalAlias(r *http.Request, u *httpapi.Requester, roomID 
 	return nil
 }
 
-// maxAliasTime bounds the time that another server may take to say where its alias points.
+// maxAliasTime bounds the time that other servers may take to say where an event's aliases point.
 const maxAliasTime = 10 * time.Second
 
 // pointsFarTo reports whether another server's alias points to the room.
-func (a *API) pointsFarTo(r *http.Request, u *httpapi.Requester, alias, roomID string) (bool, error) {
+func (a *API) pointsFarTo(ctx context.Context, r *http.Request, u *httpapi.Requester, alias, roomID string) (bool, error) {
 	if a.o.Federation == nil {
 		return false, nil
 	}
 	if err := httpapi.Charge(r, u, httpapi.RateExpensive); err != nil {
 		return false, err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), maxAliasTime)
-	defer cancel()
 	to, _, err := a.o.Federation.ResolveAlias(ctx, alias)
 	if err != nil {
 		a.log.Info("where an alias of another server points isn't known", "alias", alias, "err", err)
