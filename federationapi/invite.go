@@ -182,7 +182,7 @@ type membershipOf struct{ roomID, userID string }
 func (a *API) awaitInvite(ctx context.Context, of membershipOf) {
 	ctx, cancel := context.WithTimeout(ctx, maxInviteWait)
 	defer cancel()
-	a.inviting.wait(ctx, of)
+	a.inviting.watch(of)(ctx)
 }
 
 // Invite invites a user of another server: theirs has to agree.

@@ -13,6 +13,7 @@ import (
 
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
+	"hearth/storage"
 )
 
 func (a *API) transactionRoutes() []httpapi.Route {
@@ -79,6 +80,9 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 		if errs[i] == nil {
 			errs[i] = a.takeWithAncestors(ctx, origin, pdu)
 		}
+		if isOwnTrouble(errs[i]) {
+			return nil, errs[i] // what was taken in already is known when all of it comes again
+		}
 		var res result
 		if err := errs[i]; err != nil {
 			if !a.presumed(ctx, pdu, err) {
@@ -92,6 +96,14 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 		return nil, err
 	}
 	return map[string]any{"pdus": results}, nil
+}
+
+// isOwnTrouble reports whether an event wasn't taken in for want of something here. An answer
+// would have the other server believe that it was judged, and not send it again. What can't be
+// stored for what is in it couldn't be then either.
+func isOwnTrouble(err error) bool {
+	var e *httpapi.Error
+	return errors.As(err, &e) && e.Status == http.StatusServiceUnavailable && (e.Err == nil || !storage.IsDataError(e.Err))
 }
 
 // presumed reports whether an event was refused without knowing who is in the room: then
@@ -125,10 +137,7 @@ func reason(err error) string {
 // event it was none, or of no room here: its id depends on the room's version.
 func (a *API) parseSent(ctx context.Context, origin string, text json.RawMessage) (gomatrixserverlib.PDU, error) {
 	roomID := gjson.GetBytes(text, "room_id").Str
-	v, allowed := a.residentRoom(ctx, origin, roomID)
-	if httpapi.CodeOf(allowed) == "M_NOT_FOUND" && a.waitForJoin(ctx, roomID) {
-		v, allowed = a.residentRoom(ctx, origin, roomID)
-	}
+	v, allowed := a.joinedRoom(ctx, origin, roomID)
 	if v == nil {
 		return nil, allowed
 	}
@@ -139,12 +148,23 @@ func (a *API) parseSent(ctx context.Context, origin string, text json.RawMessage
 	return pdu, allowed
 }
 
-// waitForJoin waits for a join of the room that is going on, but no longer than the
-// other server waits for an answer.
-func (a *API) waitForJoin(ctx context.Context, roomID string) bool {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+// maxJoinWait is how long what is sent of a room waits for a join of it that is going on: no
+// longer than the other server waits for an answer.
+const maxJoinWait = 30 * time.Second
+
+// joinedRoom is residentRoom, after a join of the room that is going on.
+func (a *API) joinedRoom(ctx context.Context, origin, roomID string) (*roomserver.View, error) {
+	joined := a.joining.watch(roomID)
+	v, err := a.residentRoom(ctx, origin, roomID)
+	if httpapi.CodeOf(err) != "M_NOT_FOUND" {
+		return v, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, maxJoinWait)
 	defer cancel()
-	return a.joining.wait(ctx, roomID)
+	if !joined(waiting) {
+		return nil, err
+	}
+	return a.residentRoom(ctx, origin, roomID)
 }
 
 // parseEvent parses an event of a room of a version.

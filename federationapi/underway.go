@@ -40,18 +40,22 @@ func (u *underway[K]) begin(key K) (end func()) {
 	}
 }
 
-// wait waits until nobody does it any more, and reports whether anybody did.
-func (u *underway[K]) wait(ctx context.Context, key K) bool {
+// watch returns what waits until nobody does it any more who does it now, and reports whether
+// anybody did. Who looks for what came of it watches before looking: otherwise the work may end
+// in between, and neither it nor its outcome be seen.
+func (u *underway[K]) watch(key K) (wait func(ctx context.Context) bool) {
 	u.mu.Lock()
+	defer u.mu.Unlock()
 	w := u.work[key]
-	u.mu.Unlock()
 	if w == nil {
-		return false
+		return func(context.Context) bool { return false }
 	}
-	select {
-	case <-w.done:
-		return true
-	case <-ctx.Done():
-		return false
+	return func(ctx context.Context) bool {
+		select {
+		case <-w.done:
+			return true
+		case <-ctx.Done():
+			return false
+		}
 	}
 }

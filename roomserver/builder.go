@@ -191,15 +191,11 @@ func (b *builder) addMembership(e *storage.Event, entry storage.StateEntry) {
 
 // finish closes the change.
 func (b *builder) finish() (*storage.Change, error) {
-	b.change.ExpectedVersion = b.head.row.Version
-	if n := len(b.change.Events); n > 0 {
-		b.head.row.Version = b.change.Events[n-1].NID
-	} else {
-		var err error
-		if b.head.row.Version, err = b.s.db.NextNID(b.ctx); err != nil {
-			return nil, err
-		}
+	version, err := b.s.db.NIDAbove(b.ctx, b.head.row.Version)
+	if err != nil {
+		return nil, err
 	}
+	b.change.ExpectedVersion, b.head.row.Version = b.head.row.Version, version
 	b.change.Room = b.head.row
 	b.change.StateAfter = b.head.state
 	if b.summaryChanged {

@@ -134,8 +134,8 @@ type Room struct {
 	NID         int64
 	ID          string
 	RoomVersion string
-	// Version is the number of the last event written. A count would not do: what
-	// was built on a change that failed could meet the same count again.
+	// Version grows with each change, by a number drawn for that. A count would not do:
+	// what was built on a change that failed could meet the same count again.
 	Version            int64
 	LatestPosition     Position
 	Depth              int64
