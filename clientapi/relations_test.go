@@ -98,8 +98,11 @@ func TestRelations(t *testing.T) {
 	if latest["count"] != 2.0 || latest["latest_event"].(object)["event_id"] != second || latest["current_user_participated"] != true {
 		t.Errorf("the thread is %v", latest)
 	}
-	send(alice, message, "m.thread", root, "")
+	last := send(alice, message, "m.thread", root, "")
 	check("after an answer", threads, root, other)
+	w.ok("PUT", "/rooms/"+room+"/redact/"+last+"/r2", alice, object{})
+	check("when that is redacted", threads, other, root)
+	send(alice, message, "m.thread", root, "")
 
 	// Who has left doesn't hear of what came later.
 	w.ok("POST", "/rooms/"+room+"/leave", bob, object{})

@@ -151,7 +151,9 @@ func redactByOldEvents(ctx context.Context, tx *sql.Tx, o *OldEvents) error {
 			r.NID, r.RedactedBy, string(r.JSON)); err != nil {
 			return fmt.Errorf("redacting by an old event: %w", err)
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM event_relations WHERE nid = $1`, r.NID); err != nil {
+		if _, err := tx.ExecContext(ctx, `WITH gone AS (
+				DELETE FROM event_relations WHERE nid = $1 RETURNING nid, room_nid, parent_id, rel_type
+			) `+shortenThreadsSQL, r.NID); err != nil {
 			return fmt.Errorf("redacting by an old event: %w", err)
 		}
 	}

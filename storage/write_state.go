@@ -203,8 +203,21 @@ func (w *batchWriter) writeRedactions(ctx context.Context, changes []*RoomChange
 			UPDATE events e SET redacted_by = r.by, json = r.json, notifies = false, sticky_until = NULL
 			FROM unnest($1::text[], $2::text[], $3::text[]) AS r (event_id, by, json)
 			WHERE e.event_id = r.event_id AND e.redacted_by IS NULL RETURNING e.nid
-		) DELETE FROM event_relations USING redacted WHERE event_relations.nid = redacted.nid`, &id, &by, &json)
+		), gone AS (
+			DELETE FROM event_relations c USING redacted WHERE c.nid = redacted.nid RETURNING c.nid, c.room_nid, c.parent_id, c.rel_type
+		) `+shortenThreadsSQL, &id, &by, &json)
 }
+
+// shortenThreadsSQL has threads end with the newest of what is left of them when relations are gone.
+const shortenThreadsSQL = `
+	UPDATE threads t SET latest_position = l.position, latest_sub = l.sub
+	FROM (SELECT DISTINCT room_nid, parent_id FROM gone WHERE rel_type = 'm.thread') AS g
+	CROSS JOIN LATERAL (
+		SELECT position, sub FROM event_relations c
+		WHERE c.parent_id = g.parent_id AND c.rel_type = 'm.thread' AND c.room_nid = g.room_nid AND c.nid NOT IN (SELECT nid FROM gone)
+		ORDER BY position DESC, sub DESC LIMIT 1
+	) AS l
+	WHERE t.room_nid = g.room_nid AND t.root_id = g.parent_id`
 
 func (w *batchWriter) writeHighlights(ctx context.Context, changes []*RoomChange) error {
 	var room, position intArray
