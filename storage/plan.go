@@ -108,57 +108,41 @@ func (p *plan) setBase(base Position) {
 			}
 		}
 	}
-	next := base
+	last := base
 	for _, off := range p.offsets {
-		next = max(next, base+off)
+		last = max(last, base+off)
 	}
 	for _, t := range p.tickets {
 		if c := t.change.Room; c != nil && c.Completed {
 			c.Position = base + c.offset
-			next = max(next, c.Position)
+			last = max(last, c.Position)
 		}
 	}
 	for _, s := range p.stuck {
 		s.event.StickyAt = base + s.offset
-		next = max(next, s.event.StickyAt)
+		last = max(last, s.event.StickyAt)
 	}
 	for _, t := range p.tickets {
 		c := t.change
-		for i := range c.Receipts {
-			next++
-			c.Receipts[i].Position = next
-		}
-		for i := range c.AccountData {
-			next++
-			c.AccountData[i].Position = next
-		}
-		for i := range c.Presence {
-			next++
-			c.Presence[i].Position = next
-		}
-		for i := range c.ToDevice {
-			next++
-			c.ToDevice[i].Position = next
-		}
-		for i := range c.RemoteToDevice {
-			next++
-			c.RemoteToDevice[i].Position = next
-		}
-		for i := range c.DeviceLists {
-			next++
-			c.DeviceLists[i].Position = next
-		}
-		for i := range c.Handovers {
-			next++
-			c.Handovers[i].Position = next
-		}
-		for i := range c.ThreadSubscriptions {
-			next++
-			c.ThreadSubscriptions[i].Position = next
-		}
+		draw(&last, c.Receipts, func(r *Receipt) *Position { return &r.Position })
+		draw(&last, c.AccountData, func(d *AccountData) *Position { return &d.Position })
+		draw(&last, c.Presence, func(p *Presence) *Position { return &p.Position })
+		draw(&last, c.ToDevice, func(m *ToDevice) *Position { return &m.Position })
+		draw(&last, c.RemoteToDevice, func(m *RemoteToDevice) *Position { return &m.Position })
+		draw(&last, c.DeviceLists, func(l *DeviceListChange) *Position { return &l.Position })
+		draw(&last, c.Handovers, func(h *Handover) *Position { return &h.Position })
+		draw(&last, c.ThreadSubscriptions, func(s *ThreadSubscription) *Position { return &s.Position })
 	}
 	for _, r := range p.rooms {
 		r.setPositions()
+	}
+}
+
+// draw gives each of the rows the position after the last one that was given.
+func draw[T any](last *Position, rows []T, position func(*T) *Position) {
+	for i := range rows {
+		*last++
+		*position(&rows[i]) = *last
 	}
 }
 
