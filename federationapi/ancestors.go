@@ -64,6 +64,9 @@ func (a *API) takeWithAncestors(ctx context.Context, origin string, pdu gomatrix
 		return err
 	}
 	before, fetchErr := a.fetchMissing(ctx, origin, v, pdu)
+	if isOwnTrouble(fetchErr) {
+		return fetchErr
+	}
 	if fetchErr != nil {
 		a.log.Info("a server doesn't tell what an event comes after", "origin", origin, "event", pdu.EventID(), "err", fetchErr)
 	}
@@ -74,7 +77,11 @@ func (a *API) takeWithAncestors(ctx context.Context, origin string, pdu gomatrix
 	}
 	told := 0
 	for _, earlier := range before {
-		if err := a.takeTold(ctx, origin, v, earlier, &told); err != nil {
+		err := a.takeTold(ctx, origin, v, earlier, &told)
+		if isOwnTrouble(err) {
+			return err
+		}
+		if err != nil {
 			a.log.Debug("a missing event wasn't taken in", "event", earlier.EventID(), "err", err)
 		}
 	}

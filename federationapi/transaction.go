@@ -11,6 +11,7 @@ import (
 	"github.com/matrix-org/gomatrixserverlib"
 	"github.com/tidwall/gjson"
 
+	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
 	"hearth/storage"
@@ -71,20 +72,15 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 		return nil, err
 	}
 	for i, pdu := range pdus {
+		err := a.takeSent(ctx, origin, txn.PDUs[i], pdu, errs[i])
+		if isOwnTrouble(err) {
+			return nil, err // what was taken in already is known when all of it comes again
+		}
 		if pdu == nil {
-			if err := a.takeNoted(ctx, origin, txn.PDUs[i]); err != nil {
-				a.log.Debug("an event of no room here was refused", "origin", origin, "err", err)
-			}
 			continue // what has no id can't be answered for
 		}
-		if errs[i] == nil {
-			errs[i] = a.takeWithAncestors(ctx, origin, pdu)
-		}
-		if isOwnTrouble(errs[i]) {
-			return nil, errs[i] // what was taken in already is known when all of it comes again
-		}
 		var res result
-		if err := errs[i]; err != nil {
+		if err != nil {
 			if !a.presumed(ctx, pdu, err) {
 				res.Error = reason(err)
 			}
@@ -98,12 +94,34 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 	return map[string]any{"pdus": results}, nil
 }
 
+// takeSent takes in an event that a server sent, unless that was refused by the first checks.
+// Without the event, it may be one that ends somebody's knock or invitation to a room that
+// this server isn't in.
+func (a *API) takeSent(ctx context.Context, origin string, text json.RawMessage, pdu gomatrixserverlib.PDU, refused error) error {
+	if pdu != nil && refused == nil {
+		return a.takeWithAncestors(ctx, origin, pdu)
+	}
+	if pdu != nil || isOwnTrouble(refused) {
+		return refused
+	}
+	err := a.takeNoted(ctx, origin, text)
+	if err != nil {
+		a.log.Debug("an event of no room here was refused", "origin", origin, "err", err)
+	}
+	return err
+}
+
 // isOwnTrouble reports whether an event wasn't taken in for want of something here. An answer
 // would have the other server believe that it was judged, and not send it again. What can't be
 // stored for what is in it couldn't be then either.
 func isOwnTrouble(err error) bool {
-	var e *httpapi.Error
-	return errors.As(err, &e) && e.Status == http.StatusServiceUnavailable && (e.Err == nil || !storage.IsDataError(e.Err))
+	var own *httpapi.Error
+	if errors.As(err, &own) {
+		return own.Status == http.StatusServiceUnavailable && (own.Err == nil || storage.IsOutage(own.Err))
+	}
+	var refused *client.RemoteError
+	var unreachable *client.UnreachableError
+	return !errors.As(err, &refused) && !errors.As(err, &unreachable) && storage.IsOutage(err)
 }
 
 // presumed reports whether an event was refused without knowing who is in the room: then

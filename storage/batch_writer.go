@@ -36,7 +36,7 @@ func (w *batchWriter) write(batch []*Ticket) error {
 	deadline := time.Now().Add(reconnectFor)
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := w.try(p)
-		if err == nil || IsDataError(err) || time.Now().After(deadline) {
+		if err == nil || isDataError(err) || time.Now().After(deadline) {
 			return err
 		}
 		w.db.log.Warn("the database went away while writing; trying again", "err", err)
@@ -197,9 +197,15 @@ func (w *batchWriter) alreadyCommitted(p *plan) (bool, error) {
 	return true, w.failOvertaken(ctx, p, moved)
 }
 
-// IsDataError reports whether PostgreSQL answered and refused what was written,
+// IsOutage reports whether something failed because the database is away, or on its way up or
+// down: what was asked may succeed later.
+func IsOutage(err error) bool {
+	return err != nil && !isDataError(err) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// isDataError reports whether PostgreSQL answered and refused what was written,
 // as opposed to having gone away or being on its way up or down.
-func IsDataError(err error) bool {
+func isDataError(err error) bool {
 	var pe *pq.Error
 	if errors.As(err, &pe) {
 		switch pe.Code.Class() {

@@ -190,7 +190,7 @@ func (s *Stream) commit(batch []*Ticket) {
 	if err != nil {
 		commitFailures.Inc()
 		s.db.log.Error("writing a batch to the stream failed", "changes", len(batch), "err", err)
-		if len(batch) > 1 && IsDataError(err) {
+		if len(batch) > 1 && isDataError(err) {
 			for _, t := range batch {
 				s.commit([]*Ticket{t})
 			}

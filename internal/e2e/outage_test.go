@@ -82,3 +82,23 @@ func TestOutage(t *testing.T) {
 		bob.hear(t, room, last)
 	}
 }
+
+// TestDatabaseOutage has a server's database be killed at the moment in which somebody of
+// another server says something: it arrives all the same, though nothing is said after it.
+func TestDatabaseOutage(t *testing.T) {
+	one, nameOne := federating(t)
+	two, _ := federating(t)
+	alice, bob := register(t, one.base, "alice"), register(t, two.base, "bob")
+	room := alice.createRoom(t, map[string]any{"preset": "public_chat"})
+	bob.ok(t, "POST", clientV3+"/join/"+url.PathEscape(room)+"?via="+nameOne, map[string]any{})
+	bob.say(t, room, "here I am")
+	alice.hear(t, room, "here I am")
+	for n := range 3 {
+		word := fmt.Sprint("word ", n)
+		two.killDatabase()
+		alice.say(t, room, word)
+		waitFor(t, "bob reads "+word, func() bool {
+			return strings.Contains(string(bob.do(t, "GET", inRoom(room, "messages?dir=b&limit=3"), nil).body), `"`+word+`"`)
+		})
+	}
+}
