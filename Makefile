@@ -53,6 +53,6 @@ bench-compare: build setup
 setup:
 	@.ci/setup postgresql
 
-# The tests also speak to Hearth with matrix-js-sdk on Node.
+# The tests also speak to Hearth with matrix-js-sdk on Node, and look at its pages in Chromium.
 setup-test:
-	@.ci/setup postgresql node
+	@.ci/setup postgresql node browser

@@ -3,84 +3,20 @@ package clientapi
 import (
 	"fmt"
 	"io"
-	"mime/quotedprintable"
-	"net"
 	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/emersion/go-smtp"
-
 	"hearth/internal/mail"
+	"hearth/internal/testenv/elsewhere"
 )
 
-// postOffice is an SMTP server that keeps what it is given.
-type postOffice struct {
-	mu      sync.Mutex
-	letters []letter
-	broken  bool
-}
-
-type letter struct{ to, text string }
-
-func (p *postOffice) NewSession(*smtp.Conn) (smtp.Session, error) { return &delivery{office: p}, nil }
-
-type delivery struct {
-	office *postOffice
-	to     string
-}
-
-func (d *delivery) Mail(string, *smtp.MailOptions) error { return nil }
-func (d *delivery) Reset()                               {}
-func (d *delivery) Logout() error                        { return nil }
-func (d *delivery) Rcpt(to string, _ *smtp.RcptOptions) error {
-	d.to = to
-	return nil
-}
-
-func (d *delivery) Data(r io.Reader) error {
-	raw, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	header, body, _ := strings.Cut(string(raw), "\r\n\r\n")
-	text, err := io.ReadAll(quotedprintable.NewReader(strings.NewReader(body)))
-	if err != nil {
-		return err
-	}
-	d.office.mu.Lock()
-	defer d.office.mu.Unlock()
-	if d.office.broken {
-		return &smtp.SMTPError{Code: 451, Message: "not now"}
-	}
-	d.office.letters = append(d.office.letters, letter{d.to, header + "\n\n" + string(text)})
-	return nil
-}
-
-// take returns the letters that came since the last time.
-func (p *postOffice) take() []letter {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	letters := p.letters
-	p.letters = nil
-	return letters
-}
-
 // newMailWorld is a server that sends its mail to the post office.
-func newMailWorld(t *testing.T, change func(*Options)) (*world, *postOffice) {
-	office := &postOffice{}
-	server := smtp.NewServer(office)
-	server.Domain = "mail.test.local"
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go server.Serve(l)
-	t.Cleanup(func() { server.Close() })
-	mailer, err := mail.New(mail.Options{Server: l.Addr().String(), TLS: "none", From: "Test <matrix@test.local>"})
+func newMailWorld(t *testing.T, change func(*Options)) (*world, *elsewhere.PostOffice) {
+	office := elsewhere.NewPostOffice(t)
+	mailer, err := mail.New(mail.Options{Server: office.Address, TLS: "none", From: "Test <matrix@test.local>"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,15 +32,15 @@ func newMailWorld(t *testing.T, change func(*Options)) (*world, *postOffice) {
 var linkPattern = regexp.MustCompile(`https://matrix\.test\.local(/_hearth/email/confirm\?\S+)`)
 
 // link returns where the only letter that came leads.
-func (w *world) link(office *postOffice, to string) string {
+func (w *world) link(office *elsewhere.PostOffice, to string) string {
 	w.t.Helper()
-	letters := office.take()
-	if len(letters) != 1 || letters[0].to != to {
+	letters := office.Take()
+	if len(letters) != 1 || letters[0].To != to {
 		w.t.Fatalf("letters: %v", letters)
 	}
-	found := linkPattern.FindStringSubmatch(letters[0].text)
+	found := linkPattern.FindStringSubmatch(letters[0].Text)
 	if found == nil {
-		w.t.Fatalf("no link in %s", letters[0].text)
+		w.t.Fatalf("no link in %s", letters[0].Text)
 	}
 	return found[1]
 }
@@ -201,7 +137,7 @@ func TestEmail(t *testing.T) {
 	for _, path := range []string{registerPath, addPath, resetPath} {
 		for address, said := range map[string]string{"alice@example.org": "your account @alice:test.local", "nobody@example.org": "omebody"} {
 			w.ok("POST", path, "", emailRequestFor(address, "probe", 1))
-			if letters := office.take(); len(letters) != 1 || letters[0].to != address || !strings.Contains(letters[0].text, said) {
+			if letters := office.Take(); len(letters) != 1 || letters[0].To != address || !strings.Contains(letters[0].Text, said) {
 				t.Errorf("%s to %s: %v", path, address, letters)
 			}
 		}
@@ -211,7 +147,7 @@ func TestEmail(t *testing.T) {
 }
 
 // resetPassword sets a new password without the old one.
-func (w *world) resetPassword(office *postOffice, alice string) {
+func (w *world) resetPassword(office *elsewhere.PostOffice, alice string) {
 	w.t.Helper()
 	creds := object{"client_secret": "reset", "sid": w.ok("POST", "/account/password/email/requestToken", "", emailRequestFor("alice@example.org", "reset", 1))["sid"]}
 	link := w.link(office, "alice@example.org")
@@ -226,7 +162,7 @@ func (w *world) resetPassword(office *postOffice, alice string) {
 }
 
 // addAddress gives an account an address, which it can have only once, and takes it away.
-func (w *world) addAddress(office *postOffice) {
+func (w *world) addAddress(office *elsewhere.PostOffice) {
 	w.t.Helper()
 	bob, carol := w.register("bob"), w.register("carol")
 	add := func(secret string) object {
@@ -270,12 +206,10 @@ func (w *world) addAddress(office *postOffice) {
 // wants an address of everybody.
 func TestEmailTroubles(t *testing.T) {
 	w, office := newMailWorld(t, func(o *Options) { o.EmailRequired = true })
-	office.broken = true
+	office.Break(true)
 	request := emailRequestFor("alice@example.org", "s", 1)
 	w.refused(503, "M_UNKNOWN", "POST", "/register/email/requestToken", "", request)
-	office.mu.Lock()
-	office.broken = false
-	office.mu.Unlock()
+	office.Break(false)
 	w.ok("POST", "/register/email/requestToken", "", request) // the same attempt again
 	w.link(office, "alice@example.org")
 	w.refused(401, "M_FORBIDDEN", "POST", "/register", "", object{"password": "x", "auth": object{"type": "m.login.dummy"}})

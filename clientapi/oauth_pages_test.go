@@ -13,11 +13,12 @@ import (
 	"time"
 
 	"hearth/internal/idp"
+	"hearth/internal/testenv/elsewhere"
 	"hearth/storage"
 )
 
 // pagesWorld is a server with the OAuth 2.0 API whose people sign in by password or at a provider.
-func pagesWorld(t *testing.T) (*world, *provider) {
+func pagesWorld(t *testing.T) (*world, *elsewhere.Provider) {
 	return ssoWorld(t, func(o *Options, _ *idp.Options) { o.OAuthKey, o.RegistrationEnabled = []byte("key of the test"), true })
 }
 
@@ -164,7 +165,7 @@ func TestAuthorizeSignedIn(t *testing.T) {
 	if button == nil {
 		t.Fatalf("%d %s", page.status, page.text)
 	}
-	p.is("17", "anna")
+	p.Is("17", "anna")
 	page = anna.follow(strings.ReplaceAll(button[1], "&amp;", "&"), w.url, p.URL)
 	form := formOf(page)
 	if page.status != http.StatusOK || form.Get("as") != "@anna:test.local" || form.Get("state") != "st&ate" {

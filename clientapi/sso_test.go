@@ -12,14 +12,15 @@ import (
 	"time"
 
 	"hearth/internal/idp"
+	"hearth/internal/testenv/elsewhere"
 )
 
 // ssoWorld is a server whose people sign in at a provider; change, if not nil, adjusts how.
-func ssoWorld(t *testing.T, change func(*Options, *idp.Options)) (*world, *provider) {
-	p := newProvider(t)
+func ssoWorld(t *testing.T, change func(*Options, *idp.Options)) (*world, *elsewhere.Provider) {
+	p := elsewhere.NewProvider(t)
 	w := worldAt(t, func(o *Options, base string) {
 		o.PublicBaseURL, o.ClientURLs, o.RegistrationEnabled = base+"/", []string{"https://trusted.example.org"}, false
-		po := idp.Options{ID: "work", Name: "Work", Issuer: p.URL, ClientID: providerClient, ClientSecret: providerSecret,
+		po := idp.Options{ID: "work", Name: "Work", Issuer: p.URL, ClientID: elsewhere.ProviderClient, ClientSecret: elsewhere.ProviderSecret,
 			RedirectURL: base + SSOCallbackPath, Localpart: "{{.preferred_username}}", DisplayName: "{{.name}}", Register: true}
 		if change != nil {
 			change(o, &po)
@@ -123,7 +124,7 @@ func TestSingleSignOn(t *testing.T) {
 		t.Errorf("flows: %s", flows)
 	}
 	anna := newVisitor(t)
-	p.is("17", "Ánna")
+	p.Is("17", "Ánna")
 
 	// An app that this server doesn't know gets nothing before she has agreed.
 	page := anna.follow(redirectTo(w, "io.example.app:/back?x=1&loginToken=old&y=%20#top"), w.url, p.URL)
@@ -147,7 +148,7 @@ func TestSingleSignOn(t *testing.T) {
 
 	// The same person is the same user, whatever she is called now; a client that this server
 	// trusts gets its token at once.
-	p.is("17", "anna.married")
+	p.Is("17", "anna.married")
 	if again := w.logsIn(anna.follow(redirectTo(w, "https://trusted.example.org/app"), w.url, p.URL)); again["user_id"] != session["user_id"] {
 		t.Errorf("again: %v", again)
 	}
@@ -160,11 +161,11 @@ func TestSingleSignOn(t *testing.T) {
 	}
 	proof := object{"auth": object{"session": asked["session"]}}
 	fallback := w.url + "/_matrix/client/v3/auth/m.login.sso/fallback/web?session=" + asked["session"].(string)
-	p.is("18", "mallory")
+	p.Is("18", "mallory")
 	if page := anna.follow(fallback, w.url, p.URL); page.status != http.StatusForbidden {
 		t.Errorf("somebody else: %d %s", page.status, page.text)
 	}
-	p.is("17", "anna")
+	p.Is("17", "anna")
 	page = anna.follow(fallback, w.url, p.URL)
 	if !strings.Contains(page.text, "remove a device") {
 		t.Errorf("the page doesn't say what for: %s", page.text)
@@ -197,7 +198,7 @@ func TestSingleSignOnRefusals(t *testing.T) {
 		"no nonce":         func(c map[string]any) { delete(c, "nonce") },
 		"another issuer":   func(c map[string]any) { c["iss"] = "https://evil.example.org" },
 		"another audience": func(c map[string]any) { c["aud"] = "somebody-else" },
-		"another party":    func(c map[string]any) { c["aud"], c["azp"] = []string{providerClient, "x"}, "x" },
+		"another party":    func(c map[string]any) { c["aud"], c["azp"] = []string{elsewhere.ProviderClient, "x"}, "x" },
 		"expired":          func(c map[string]any) { c["exp"] = time.Now().Add(-time.Hour).Unix() },
 		"no subject":       func(c map[string]any) { delete(c, "sub") },
 		"a long subject":   func(c map[string]any) { c["sub"] = strings.Repeat("x", 256) },
@@ -205,26 +206,26 @@ func TestSingleSignOnRefusals(t *testing.T) {
 		"an empty name":    func(c map[string]any) { c["preferred_username"] = " " },
 	}
 	for name, twist := range twists {
-		p.is("1", "bob")
-		p.set(func() { p.twist = twist })
+		p.Is("1", "bob")
+		p.Set(func() { p.Twist = twist })
 		fails(name, http.StatusBadGateway)
 	}
-	p.is("1", "bob")
-	p.set(func() { p.refuse = "access_denied" })
+	p.Is("1", "bob")
+	p.Set(func() { p.Refuse = "access_denied" })
 	fails("denied", http.StatusForbidden)
-	p.is("1", "alice")
+	p.Is("1", "alice")
 	fails("a name that is taken", http.StatusForbidden)
-	p.is("1", strings.Repeat("é", 100))
+	p.Is("1", strings.Repeat("é", 100))
 	fails("a name that is too long", http.StatusForbidden)
 
 	// What the token lacks is asked for, but of the same person alone.
-	p.is("1", "bob")
-	p.set(func() {
-		delete(p.person, "preferred_username")
-		p.more = map[string]any{"sub": "2", "preferred_username": "bob"}
+	p.Is("1", "bob")
+	p.Set(func() {
+		delete(p.Person, "preferred_username")
+		p.More = map[string]any{"sub": "2", "preferred_username": "bob"}
 	})
 	fails("the userinfo of somebody else", http.StatusBadGateway)
-	p.set(func() { p.more["sub"] = "1" })
+	p.Set(func() { p.More["sub"] = "1" })
 	if got := w.logsIn(v.follow(redirectTo(w, trustedApp), w.url, p.URL)); got["user_id"] != "@bob:test.local" {
 		t.Errorf("with userinfo: %v", got)
 	}
@@ -239,7 +240,7 @@ func TestSingleSignOnRefusals(t *testing.T) {
 func TestSingleSignOnOnce(t *testing.T) {
 	w, p := ssoWorld(t, nil)
 	v := newVisitor(t)
-	p.is("1", "bob")
+	p.Is("1", "bob")
 	at := v.follow(redirectTo(w, trustedApp), w.url) // at the provider's door
 	callback := v.read(v.http.Get(at.location.String())).location
 	changed := func(name, value string) string {
@@ -312,7 +313,7 @@ func TestSingleSignOnAccounts(t *testing.T) {
 	login := func() shown { return v.follow(redirectTo(w, "https://trusted.example.org/"), w.url, p.URL) }
 
 	// Somebody new agrees to the terms first.
-	p.is("1", "nora")
+	p.Is("1", "nora")
 	page := login()
 	if !strings.Contains(page.text, "https://hearth.test/terms") {
 		t.Errorf("no terms: %d %s", page.status, page.text)
@@ -322,7 +323,7 @@ func TestSingleSignOnAccounts(t *testing.T) {
 	// Who has an account keeps it, with its password; nobody gets it after them.
 	form := w.refused(401, "<nil>", "POST", "/register", "", object{"username": "carl", "password": "secret-carl"})
 	w.ok("POST", "/register", "", object{"username": "carl", "password": "secret-carl", "auth": object{"type": "m.login.terms", "session": form["session"]}})
-	p.is("2", "Carl")
+	p.Is("2", "Carl")
 	carl := w.logsIn(login())
 	if carl["user_id"] != "@carl:test.local" {
 		t.Errorf("carl: %v", carl)
@@ -331,12 +332,12 @@ func TestSingleSignOnAccounts(t *testing.T) {
 		"[map[stages:[m.login.sso]] map[stages:[m.login.password]]]" {
 		t.Errorf("flows: %v", asked["flows"])
 	}
-	p.is("3", "carl")
+	p.Is("3", "carl")
 	if page := login(); page.status != http.StatusForbidden {
 		t.Errorf("another carl: %d %v", page.status, page.location)
 	}
 
-	p.is("1", "nora")
+	p.Is("1", "nora")
 	if err := w.db.SetLocked(t.Context(), "@nora:test.local", true); err != nil {
 		t.Fatal(err)
 	}
@@ -351,7 +352,7 @@ func TestSingleSignOnAccounts(t *testing.T) {
 	}
 
 	closed, p := ssoWorld(t, func(_ *Options, po *idp.Options) { po.Register = false })
-	p.is("1", "nora")
+	p.Is("1", "nora")
 	if page := v.follow(redirectTo(closed, "https://trusted.example.org/"), closed.url, p.URL); page.status != http.StatusForbidden {
 		t.Errorf("without registration: %d", page.status)
 	}

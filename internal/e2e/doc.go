@@ -1,6 +1,7 @@
 // Package e2e holds Hearth's end-to-end tests. They build the program, start it
 // as its users do, and talk to it over HTTP only: through Element's own engine,
-// through a bot library, and by hand where a client would never dare.
+// through a bot library, with a browser where it shows pages, and by hand where a
+// client would never dare.
 //
 // Optional helpers are named by environment variables:
 //

@@ -12,6 +12,19 @@ import (
 	"testing"
 )
 
+// setProvider has a server's configuration name a provider, which is written as YAML.
+func (s *server) setProvider(yaml string) {
+	s.t.Helper()
+	config, err := os.ReadFile(s.config)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text := strings.Replace(string(config), "\n  providers: []\n", "\n  providers: ["+yaml+"]\n", 1)
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // TestProviderOfConfiguration has the program lead people to the provider that its configuration
 // names, from a client to there.
 func TestProviderOfConfiguration(t *testing.T) {
@@ -24,14 +37,7 @@ func TestProviderOfConfiguration(t *testing.T) {
 		}
 	}))
 	defer provider.Close()
-	config, err := os.ReadFile(s.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Replace(string(config), "\n  providers: []\n", "\n  providers: [{id: work, name: Work, issuer: '"+provider.URL+"', client_id: hearth}]\n", 1)
-	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	s.setProvider("{id: work, name: Work, issuer: '" + provider.URL + "', client_id: hearth}")
 	t.Setenv("HEARTH_PUBLIC_BASE_URL", s.base)
 	s.start()
 	jar, err := cookiejar.New(nil)

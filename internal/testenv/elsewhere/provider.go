@@ -1,4 +1,6 @@
-package clientapi
+// Package elsewhere is what a homeserver has to do with, real but small, for tests: a provider of
+// OpenID Connect and a post office.
+package elsewhere
 
 import (
 	"crypto/ecdsa"
@@ -18,19 +20,19 @@ import (
 	jose "github.com/go-jose/go-jose/v4"
 )
 
-// provider is a provider of OpenID Connect that signs in whoever person says, without asking.
-type provider struct {
+// Provider is a provider of OpenID Connect that signs in whoever Person says, without asking.
+type Provider struct {
 	*httptest.Server
 	t      testing.TB
 	signer jose.Signer
 	keys   jose.JSONWebKeySet
 	mu     sync.Mutex // guards what follows
-	// person is who sits before the browser, more what only the userinfo endpoint tells.
-	person, more map[string]any
-	// twist, if set, changes what a token says.
-	twist func(claims map[string]any)
-	// refuse is the error with which people are sent back, "" for none.
-	refuse string
+	// Person is who sits before the browser, More what only the userinfo endpoint tells.
+	Person, More map[string]any
+	// Twist, if set, changes what a token says.
+	Twist func(claims map[string]any)
+	// Refuse is the error with which people are sent back, "" for none.
+	Refuse string
 	grants map[string]*grant
 }
 
@@ -41,17 +43,19 @@ type grant struct {
 }
 
 const (
-	providerClient = "hearth"
-	providerSecret = "between hearth & the provider"
+	// ProviderClient is what a homeserver is called at the provider, ProviderSecret what it shows to be that.
+	ProviderClient = "hearth"
+	ProviderSecret = "between hearth & the provider"
 )
 
-func newProvider(t testing.TB) *provider {
+// NewProvider is a provider that nobody has come to yet; it closes when the test ends.
+func NewProvider(t testing.TB) *Provider {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &provider{t: t, grants: map[string]*grant{}}
+	p := &Provider{t: t, grants: map[string]*grant{}}
 	p.keys.Keys = []jose.JSONWebKey{{Key: key.Public(), KeyID: "k", Algorithm: string(jose.ES256), Use: "sig"}}
 	p.signer, err = jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, nil)
 	if err != nil {
@@ -68,14 +72,14 @@ func newProvider(t testing.TB) *provider {
 	return p
 }
 
-func (p *provider) write(w http.ResponseWriter, v any) {
+func (p *Provider) write(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		p.t.Error(err)
 	}
 }
 
-func (p *provider) configuration(w http.ResponseWriter, _ *http.Request) {
+func (p *Provider) configuration(w http.ResponseWriter, _ *http.Request) {
 	p.write(w, map[string]any{
 		"issuer": p.URL, "authorization_endpoint": p.URL + "/authorize", "token_endpoint": p.URL + "/token", "jwks_uri": p.URL + "/keys",
 		"userinfo_endpoint": p.URL + "/userinfo", "response_types_supported": []string{"code"}, "subject_types_supported": []string{"public"},
@@ -84,19 +88,19 @@ func (p *provider) configuration(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-func (p *provider) authorize(w http.ResponseWriter, r *http.Request) {
+func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	q := r.URL.Query()
 	back := url.Values{"state": {q.Get("state")}, "iss": {p.URL}}
-	if p.refuse != "" {
-		back.Set("error", p.refuse)
+	if p.Refuse != "" {
+		back.Set("error", p.Refuse)
 	} else {
 		code := rand.Text()
 		claims := map[string]any{"iss": p.URL, "aud": q.Get("client_id"), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "nonce": q.Get("nonce")}
-		maps.Copy(claims, p.person)
-		if p.twist != nil {
-			p.twist(claims)
+		maps.Copy(claims, p.Person)
+		if p.Twist != nil {
+			p.Twist(claims)
 		}
 		p.grants[code] = &grant{claims, q.Get("redirect_uri"), q.Get("code_challenge"), q.Get("client_id")}
 		back.Set("code", code)
@@ -104,14 +108,14 @@ func (p *provider) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
 }
 
-func (p *provider) token(w http.ResponseWriter, r *http.Request) {
+func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	id, secret, _ := r.BasicAuth()
 	g := p.grants[r.PostFormValue("code")]
 	delete(p.grants, r.PostFormValue("code"))
 	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
-	if plain, err := url.QueryUnescape(secret); g == nil || err != nil || id != g.clientID || plain != providerSecret ||
+	if plain, err := url.QueryUnescape(secret); g == nil || err != nil || id != g.clientID || plain != ProviderSecret ||
 		r.PostFormValue("redirect_uri") != g.redirectURI || base64.RawURLEncoding.EncodeToString(sum[:]) != g.challenge {
 		w.WriteHeader(http.StatusBadRequest)
 		p.write(w, map[string]string{"error": "invalid_grant"})
@@ -132,33 +136,33 @@ func (p *provider) token(w http.ResponseWriter, r *http.Request) {
 	p.write(w, map[string]any{"access_token": "for the userinfo", "token_type": "Bearer", "expires_in": 60, "id_token": token})
 }
 
-func (p *provider) userinfo(w http.ResponseWriter, r *http.Request) {
+func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if r.Header.Get("Authorization") != "Bearer for the userinfo" {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
-	claims := maps.Clone(p.more)
+	claims := maps.Clone(p.More)
 	if claims == nil {
 		claims = map[string]any{}
 	}
 	if claims["sub"] == nil {
-		claims["sub"] = p.person["sub"]
+		claims["sub"] = p.Person["sub"]
 	}
 	p.write(w, claims)
 }
 
-// set changes what the provider says.
-func (p *provider) set(change func()) {
+// Set changes what the provider says.
+func (p *Provider) Set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
 }
 
-// is puts somebody before the browser.
-func (p *provider) is(subject, name string) {
+// Is puts somebody before the browser.
+func (p *Provider) Is(subject, name string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.person, p.more, p.twist, p.refuse = map[string]any{"sub": subject, "preferred_username": name, "name": "The " + name}, nil, nil, ""
+	p.Person, p.More, p.Twist, p.Refuse = map[string]any{"sub": subject, "preferred_username": name, "name": "The " + name}, nil, nil, ""
 }
