@@ -22,7 +22,8 @@ const maxUnread = 1000
 // CountUnread counts, for each room and each of its threads ("" is the main
 // timeline), what the user hasn't read up to a position: the events of others
 // after the newest of their receipts, of their own events in the thread, and of
-// the place where their membership began. What relates to an event of a thread is in the thread.
+// the place where their membership began. A new name or picture of theirs, which goes to every
+// room, isn't taken for reading any. What relates to an event of a thread is in the thread.
 // Threads without any are left out, and so are the senders in ignored.
 func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, ignored []string, upTo Position) (map[int64]map[string]Unread, error) {
 	rows, err := db.query(ctx, `
@@ -41,8 +42,10 @@ func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, ign
 			OFFSET 0
 		) AS any_of
 		CROSS JOIN LATERAL (
-			SELECT recent.*, max(position) FILTER (WHERE sender = $2) OVER (PARTITION BY thread) AS own FROM (
+			SELECT recent.*, max(position) FILTER (WHERE reads) OVER (PARTITION BY thread) AS own FROM (
 				SELECT l.position, sender,
+					sender = $2 AND NOT (type = 'm.room.member' AND state_key = $2 AND EXISTS (SELECT FROM events AS before
+						WHERE before.nid = l.replaces_nid AND event_json(before.json)#>>'{content,membership}' = 'join')) AS reads,
 					redacted_by IS NULL AND coalesce(x.notifies, l.notifies OR h.found IS NOT NULL) AS notifies,
 					redacted_by IS NULL AND coalesce(x.highlights, h.found IS NOT NULL) AS highlight,
 					CASE WHEN json NOT LIKE '%"m.relates_to"%' THEN ''
@@ -50,7 +53,7 @@ func (db *DB) CountUnread(ctx context.Context, rooms []int64, userID string, ign
 						THEN coalesce(event_json(json)#>>'{content,m.relates_to,event_id}', '')
 						WHEN sender = $2 OR l.notifies OR x.notifies OR h.found THEN indirect_thread(l.nid)
 						ELSE '' END AS thread
-				FROM (SELECT nid, position, sender, notifies, redacted_by, json FROM events
+				FROM (SELECT nid, position, replaces_nid, type, state_key, sender, notifies, redacted_by, json FROM events
 					WHERE room_nid = w.nid AND position > r.position AND position <= $3 AND flags & 6 = 0
 					ORDER BY position DESC LIMIT $5) AS l
 				LEFT JOIN LATERAL (SELECT notifies, highlights FROM push_exceptions

@@ -195,6 +195,9 @@ func (h *hub) setMembership(u *user, m storage.Membership) {
 	}
 	u.memberships[m.RoomNID] = m
 	delete(u.outlines, m.RoomNID)
+	if m.Membership != "join" {
+		delete(u.unread, m.RoomNID) // should they join again, it begins there
+	}
 	r := h.rooms[m.RoomNID]
 	if r == nil {
 		if m.Membership != "join" {

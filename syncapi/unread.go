@@ -31,7 +31,7 @@ func (u *user) countUnread(r *room) (map[string]storage.Unread, bool) {
 	for _, e := range r.tail[r.firstAfter(known.upTo):] {
 		known.upTo = e.event.Position
 		n := e.countsFor(u)
-		own := e.event.Sender == u.id
+		own := e.readFor(u)
 		if !own && n == (storage.Unread{}) {
 			continue
 		}
@@ -47,6 +47,16 @@ func (u *user) countUnread(r *room) (map[string]storage.Unread, bool) {
 		}
 	}
 	return maps.Clone(known.threads), true
+}
+
+// readFor reports whether the user, by sending the event, has read what came before. A new
+// name or picture goes to every room and says nothing of any; where a membership begins, the
+// count does too.
+//
+// https://spec.matrix.org/v1.19/client-server-api/#marking-notifications-as-read
+func (e *entry) readFor(u *user) bool {
+	profile := e.event.Type == "m.room.member" && e.event.IsState() && *e.event.StateKey == u.id
+	return e.event.Sender == u.id && !profile
 }
 
 // countsFor is what the event adds to the user's unread count.

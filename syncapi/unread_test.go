@@ -78,8 +78,18 @@ func TestUnreadCounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("a redacted mention", "1/0", "1/0")
+	w.rename(room, "bob", "Robert")
+	check("another name, which doesn't say that anything is read", "1/0", "1/0")
 	w.say(room, "bob", "I have read that")
 	check("an answer", "0/0", "0/0")
+	reply("", "six")
+	w.membership(room, "bob", "bob", "leave")
+	reply("", "seven")
+	w.join(room, "bob")
+	check("joined again", "0/0", "0/0")
+	reply("", "eight")
+	w.rename(room, "bob", "Bob")
+	check("one since then, and another name", "1/0", "1/0")
 }
 
 // TestIgnoring has somebody ignore somebody else: messages and invitations are
