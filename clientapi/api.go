@@ -107,7 +107,7 @@ type API struct {
 	oauth      *oauth
 	sso        *ssoSignIns
 	// pages are who has signed in to this server's own pages.
-	pages  *expirable.LRU[storage.TokenHash, pageSession]
+	pages  *expirable.LRU[storage.TokenHash, signedIn]
 	nonces *nonces
 	// crossOrigin refuses the forms of other sites.
 	crossOrigin *http.CrossOriginProtection

@@ -222,7 +222,7 @@ func (a *API) postAuthorize(r *http.Request, _ *httpapi.Requester) (any, error) 
 		return nil, err
 	}
 	code, hash := newToken("hearth_ac_")
-	a.oauth.codes.Add(hash, &oauthCode{authorization: *q, userID: user.ID})
+	a.oauth.codes.Add(hash, &oauthCode{authorization: *q, by: nowSignedIn(user)})
 	return q.back(url.Values{"code": {code}}), nil
 }
 

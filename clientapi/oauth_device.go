@@ -47,8 +47,8 @@ type deviceRequest struct {
 	userCode  string
 	expiresAt time.Time
 	askedAt   time.Time
-	// userID is who has let the app in; decided is set when they have said yes or no.
-	userID  string
+	// by is who has let the app in; decided is set when they have said yes or no.
+	by      signedIn
 	decided bool
 }
 
@@ -91,14 +91,14 @@ func (d *deviceCodes) waiting(userCode string) *deviceRequest {
 	return q
 }
 
-// decide notes what a user has said, "" for no. It returns false if somebody has before.
-func (d *deviceCodes) decide(q *deviceRequest, userID string) bool {
+// decide notes who has let the app in, nobody for no. It returns false if somebody has before.
+func (d *deviceCodes) decide(q *deviceRequest, by signedIn) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if q.decided {
 		return false
 	}
-	q.decided, q.userID = true, userID
+	q.decided, q.by = true, by
 	d.byUser.Remove(q.userCode)
 	return true
 }
@@ -112,7 +112,7 @@ func (d *deviceCodes) poll(hash storage.TokenHash, clientID string) (*deviceRequ
 	switch {
 	case !ok || q.clientID != clientID:
 		return nil, oauthRefusal("invalid_grant", "The device_code is unknown, was used before, or is another client's")
-	case q.decided && q.userID == "":
+	case q.decided && q.by.userID == "":
 		return nil, oauthRefusal("access_denied", "The user has said no")
 	case !q.decided && now.After(q.expiresAt):
 		return nil, oauthRefusal("expired_token", "The user has taken too long")
@@ -161,7 +161,7 @@ func (a *API) redeemDeviceCode(ctx context.Context, form url.Values) (*tokenAnsw
 	if err != nil {
 		return nil, err
 	}
-	return a.oauthSession(ctx, q.userID, &q.authorization)
+	return a.oauthSession(ctx, q.by, &q.authorization)
 }
 
 var linkTemplate = pageTemplate("link")
@@ -215,11 +215,11 @@ func (a *API) postLink(r *http.Request, _ *httpapi.Requester) (any, error) {
 		return a.askToSignIn(oauthPath + "/link"), nil
 	}
 	q := a.oauth.devices.waiting(form.Get("user_code"))
-	userID, said := user.ID, "Done. Go back to your app now."
+	by, said := nowSignedIn(user), "Done. Go back to your app now."
 	if form.Has("cancel") {
-		userID, said = "", "The app was not let in."
+		by, said = signedIn{}, "The app was not let in."
 	}
-	if q == nil || !a.oauth.devices.decide(q, userID) {
+	if q == nil || !a.oauth.devices.decide(q, by) {
 		return a.linkPage(http.StatusNotFound, user, nil, unknownCode)
 	}
 	return a.page(http.StatusOK, linkTemplate, map[string]any{"Done": said}, "'none'")

@@ -18,9 +18,9 @@ import (
 // oauthCode stands for what a user has agreed to.
 type oauthCode struct {
 	authorization
-	userID string
-	mu     sync.Mutex
-	used   bool
+	by   signedIn
+	mu   sync.Mutex
+	used bool
 }
 
 // take uses the code up. It returns false if it was used before.
@@ -101,20 +101,24 @@ func (a *API) redeemCode(ctx context.Context, form url.Values) (*tokenAnswer, er
 		return nil, oauthRefusal("invalid_grant", "The code_verifier is not the one of the code_challenge")
 	}
 	if !code.take() {
-		if err := a.deleteDevices(ctx, code.userID, []string{code.deviceID}); err != nil {
+		if err := a.deleteDevices(ctx, code.by.userID, []string{code.deviceID}); err != nil {
 			return nil, err
 		}
 		return nil, oauthRefusal("invalid_grant", "The code was used before")
 	}
-	return a.oauthSession(ctx, code.userID, &code.authorization)
+	return a.oauthSession(ctx, code.by, &code.authorization)
 }
 
 // oauthSession makes a session for a client that a user has agreed to.
-func (a *API) oauthSession(ctx context.Context, userID string, q *authorization) (*tokenAnswer, error) {
-	if err := a.maySignIn(ctx, userID); err != nil {
+func (a *API) oauthSession(ctx context.Context, by signedIn, q *authorization) (*tokenAnswer, error) {
+	user, err := a.maySignIn(ctx, by.userID)
+	if err == nil {
+		err = by.still(user)
+	}
+	if err != nil {
 		return nil, grantRefused(err)
 	}
-	session := newSession{UserID: userID, DeviceID: q.deviceID, DisplayName: q.client.Name, Refreshable: true, oauthClient: q.clientID}
+	session := newSession{UserID: by.userID, DeviceID: q.deviceID, DisplayName: q.client.Name, Refreshable: true, oauthClient: q.clientID}
 	answer, err := a.createSession(ctx, session)
 	if err != nil {
 		return nil, grantRefused(err)

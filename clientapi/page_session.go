@@ -27,11 +27,22 @@ const (
 	maxPagePath = 8 << 10
 )
 
-// pageSession is somebody who has signed in. It ends when their password changes.
-type pageSession struct{ userID, passwordHash string }
+// signedIn is somebody who has signed in, with what is stored of the password that they had then: when
+// that changes, nothing comes of it any more.
+type signedIn struct{ userID, passwordHash string }
 
-func newPageSessions() *expirable.LRU[storage.TokenHash, pageSession] {
-	return expirable.NewLRU[storage.TokenHash, pageSession](maxPageSessions, nil, pageAge)
+func nowSignedIn(user *storage.User) signedIn { return signedIn{user.ID, user.PasswordHash} }
+
+// still refuses who has another password since.
+func (s signedIn) still(user *storage.User) error {
+	if user.PasswordHash != s.passwordHash {
+		return httpapi.Forbidden("The password has changed since")
+	}
+	return nil
+}
+
+func newPageSessions() *expirable.LRU[storage.TokenHash, signedIn] {
+	return expirable.NewLRU[storage.TokenHash, signedIn](maxPageSessions, nil, pageAge)
 }
 
 // signInPages are those to which signing in leads.
@@ -69,7 +80,7 @@ func (a *API) pageUser(r *http.Request) (*storage.User, error) {
 		return nil, nil
 	}
 	user, err := a.db.GetUser(r.Context(), session.userID)
-	if err != nil || user.Deactivated || user.Locked || user.PasswordHash != session.passwordHash {
+	if err != nil || user.Deactivated || user.Locked || session.still(user) != nil {
 		return nil, err
 	}
 	return user, nil
@@ -78,7 +89,7 @@ func (a *API) pageUser(r *http.Request) (*storage.User, error) {
 // startPageSession leads a user on to a page, signed in.
 func (a *API) startPageSession(user *storage.User, page string) *httpapi.Reply {
 	token, hash := newToken("")
-	a.pages.Add(hash, pageSession{user.ID, user.PasswordHash})
+	a.pages.Add(hash, nowSignedIn(user))
 	answer := redirect(http.StatusSeeOther, a.baseURL()+page)
 	answer.Header.Set("Set-Cookie", a.cookie(pageCookie, token, pageAge).String())
 	return answer

@@ -29,7 +29,8 @@ type ssoAccount struct {
 func (a *API) ssoAccount(ctx context.Context, p *idp.Provider, id *idp.Identity) (*ssoAccount, error) {
 	userID, err := a.db.SSOUser(ctx, storage.SSOIdentity{Issuer: id.Issuer, Subject: id.Subject})
 	if err == nil {
-		return &ssoAccount{userID: userID, linked: true}, a.maySignIn(ctx, userID)
+		_, err = a.maySignIn(ctx, userID)
+		return &ssoAccount{userID: userID, linked: true}, err
 	}
 	if !errors.Is(err, storage.ErrNotFound) {
 		return nil, err
@@ -60,23 +61,24 @@ func (a *API) existingAccount(ctx context.Context, p *idp.Provider, id *idp.Iden
 	if !p.AllowExisting || slices.Contains(m.Issuers, p.Issuer) {
 		return nil, httpapi.Forbidden("The name %s belongs to somebody else on this server", userID)
 	}
-	return &ssoAccount{userID: userID}, a.maySignIn(ctx, userID)
+	_, err = a.maySignIn(ctx, userID)
+	return &ssoAccount{userID: userID}, err
 }
 
 // maySignIn refuses those whose account has ended or is locked.
-func (a *API) maySignIn(ctx context.Context, userID string) error {
+func (a *API) maySignIn(ctx context.Context, userID string) (*storage.User, error) {
 	user, err := a.db.GetUser(ctx, userID)
 	switch {
 	case err != nil:
-		return err
+		return nil, err
 	case user.Deactivated:
-		return userDeactivated()
+		return nil, userDeactivated()
 	case user.Guest:
-		return httpapi.Forbidden("The name %s belongs to a guest", userID)
+		return nil, httpapi.Forbidden("The name %s belongs to a guest", userID)
 	case user.Locked:
-		return httpapi.UserLocked()
+		return nil, httpapi.UserLocked()
 	}
-	return nil
+	return user, nil
 }
 
 // ssoRefused shows why somebody may not sign in.

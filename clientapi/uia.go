@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/expirable"
 
 	"hearth/internal/httpapi"
+	"hearth/storage"
 )
 
 // This file is user-interactive authentication: a request is repeated with an
@@ -99,6 +100,13 @@ func (a *API) interactive(r *http.Request, u *httpapi.Requester, v any, others .
 	}
 	d.operation = sha256.Sum256(bytes.Join([][]byte{[]byte(r.Method), []byte(r.URL.EscapedPath()), []byte(d.requester), rest}, []byte{0}))
 	s, err := a.authenticate(r.Context(), d, auth)
+	if err == nil && s.byPassword.userID != "" {
+		// It may have been a while ago, on a page.
+		var user *storage.User
+		if user, err = a.db.GetUser(r.Context(), s.userID); err == nil {
+			err = s.byPassword.still(user)
+		}
+	}
 	if err != nil {
 		return "", err
 	}

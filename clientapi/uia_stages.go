@@ -37,6 +37,8 @@ type authData struct {
 type proof struct {
 	// userID is who proved themselves; "" if nobody has yet.
 	userID string
+	// byPassword is who did by password.
+	byPassword signedIn
 	// registrationToken is to be used up, acceptedTerms is a version of the terms.
 	registrationToken, acceptedTerms string
 	// email is a confirmed address of a new account.
@@ -46,7 +48,7 @@ type proof struct {
 // add takes over what another stage has shown.
 func (p *proof) add(q proof) {
 	if q.userID != "" {
-		p.userID = q.userID
+		p.userID, p.byPassword = q.userID, q.byPassword
 	}
 	if q.registrationToken != "" {
 		p.registrationToken = q.registrationToken
@@ -168,5 +170,5 @@ func (a *API) tryPassword(ctx context.Context, requester string, auth *authData)
 		refused.Err = errOtherAccount
 		return p, refused
 	}
-	return proof{userID: user.ID}, nil
+	return proof{userID: user.ID, byPassword: nowSignedIn(user)}, nil
 }
