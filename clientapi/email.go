@@ -250,7 +250,8 @@ func (a *API) trustedClient(link string) bool {
 			continue
 		}
 		prefix := strings.TrimSuffix(t.EscapedPath(), "/")
-		if p := u.EscapedPath(); p == prefix || strings.HasPrefix(p, prefix+"/") && !strings.Contains(p, "..") {
+		// Browsers take %2e for a dot when they go back.
+		if p := u.EscapedPath(); p == prefix || strings.HasPrefix(p, prefix+"/") && !strings.Contains(u.Path, "..") {
 			return true
 		}
 	}
