@@ -15,6 +15,9 @@ import (
 // of matrix-js-sdk, the engine of Element.
 func TestElementEngine(t *testing.T) { tellStory(t, "story.mjs") }
 
+// TestThreads has one talk in threads and another read them.
+func TestThreads(t *testing.T) { tellStory(t, "threads.mjs") }
+
 // TestEncryption has two people talk in an encrypted room.
 func TestEncryption(t *testing.T) { tellStory(t, "crypto.mjs") }
 
