@@ -30,6 +30,12 @@ async function encrypted(baseUrl, user, deviceName) {
     return client;
 }
 
+/*
+ * What is going on with verification. The SDK itself holds it by weak references only: without these it may be
+ * collected as garbage in the midst of it, with all that waits for it.
+ */
+const verifying = [];
+
 /** The texts of a room as the client has decrypted them. */
 const texts = (client, room) =>
     (client.getRoom(room)?.getLiveTimeline().getEvents() ?? []).map((ev) => ev.getContent().body).filter(Boolean);
@@ -112,6 +118,7 @@ await tell(async () => {
                 const verifier = request.verifier;
                 if (!verifier || shown.has(name)) return;
                 shown.set(name, null);
+                verifying.push(verifier);
                 verifier.on("show_sas", (sas) => {
                     shown.set(name, JSON.stringify(sas.sas.emoji));
                     sas.confirm().catch(fail);
@@ -124,6 +131,7 @@ await tell(async () => {
         const asked = new Promise((resolve) => bob.once("crypto.verificationRequestReceived", resolve));
         const request = await alice.getCrypto().requestVerificationDM(bob.getUserId(), room);
         const received = await asked;
+        verifying.push(request, received);
         await received.accept();
         await eventually("bob is ready", () => request.phase === 3);
         const both = Promise.all([compare(request, "alice"), compare(received, "bob")]);

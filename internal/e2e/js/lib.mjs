@@ -14,16 +14,25 @@ for (const level of ["trace", "debug", "info", "warn", "error"]) console[level] 
 
 const running = new Set();
 
+/** How long a step may take, so that one that stands still fails. */
+const stepLimit = 180_000;
+
 /** Runs one named step and says how it went; a failure ends the story. */
 export async function step(name, run) {
     const begun = performance.now();
+    let timer;
+    const standstill = new Promise((_, fail) => {
+        timer = setTimeout(() => fail(new Error(`it stands still for ${stepLimit} ms`)), stepLimit);
+    });
     try {
-        const result = await run();
+        const result = await Promise.race([run(), standstill]);
         console.log(`ok   ${name} (${Math.round(performance.now() - begun)} ms)`);
         return result;
     } catch (err) {
         console.log(`FAIL ${name}`);
         throw err;
+    } finally {
+        clearTimeout(timer);
     }
 }
 
