@@ -57,8 +57,9 @@ func (a *API) postKeysUpload(r *http.Request, u *httpapi.Requester) (any, error)
 	if err != nil {
 		return nil, err
 	}
+	var device []byte
 	if len(body.DeviceKeys) > 0 && string(body.DeviceKeys) != "null" {
-		if err := a.setDeviceKeys(r, u, body.DeviceKeys); err != nil {
+		if device, err = checkDeviceKeys(body.DeviceKeys, u.UserID, u.DeviceID); err != nil {
 			return nil, err
 		}
 	}
@@ -75,15 +76,17 @@ func (a *API) postKeysUpload(r *http.Request, u *httpapi.Requester) (any, error)
 	if err := a.db.SetFallbackKeys(r.Context(), u.UserID, u.DeviceID, fallback); err != nil {
 		return nil, err
 	}
+	// After those: who hears of the device claims one at once, and long won't ask again where there is none.
+	if device != nil {
+		if err := a.setDeviceKeys(r, u, device); err != nil {
+			return nil, err
+		}
+	}
 	counts, err := a.db.GetKeyCounts(r.Context(), u.UserID, u.DeviceID)
 	return map[string]any{"one_time_key_counts": counts.OneTime}, err
 }
 
-func (a *API) setDeviceKeys(r *http.Request, u *httpapi.Requester, raw json.RawMessage) error {
-	canonical, err := checkDeviceKeys(raw, u.UserID, u.DeviceID)
-	if err != nil {
-		return err
-	}
+func (a *API) setDeviceKeys(r *http.Request, u *httpapi.Requester, canonical []byte) error {
 	changed, err := a.db.SetDeviceKeys(r.Context(), storage.DeviceKeys{UserID: u.UserID, DeviceID: u.DeviceID, JSON: canonical})
 	if err != nil || !changed {
 		return err

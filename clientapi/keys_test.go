@@ -3,7 +3,34 @@ package clientapi
 import (
 	"fmt"
 	"testing"
+
+	"hearth/storage"
 )
+
+// TestKeysOfANewDevice: who hears of a new device finds keys of it to claim.
+func TestKeysOfANewDevice(t *testing.T) {
+	w := newWorld(t, nil)
+	w.register("alice")
+	token := w.login("alice", object{"device_id": "PHONE"})["access_token"].(string)
+	heard := false
+	w.db.Stream.Follow(func(b *storage.Batch) {
+		for _, c := range b.Changes {
+			for _, l := range c.DeviceLists {
+				if heard = true; l.DeviceID != "PHONE" {
+					continue
+				}
+				if k, err := w.db.ClaimKey(t.Context(), l.UserID, l.DeviceID, "signed_curve25519"); err != nil || k.KeyID != "A" {
+					t.Errorf("a new device has the key %v: %v", k, err)
+				}
+			}
+		}
+	})
+	w.ok("POST", "/keys/upload", token, object{"one_time_keys": object{"signed_curve25519:A": object{"key": "A"}}, "device_keys": object{
+		"user_id": "@alice:test.local", "device_id": "PHONE", "algorithms": []string{}, "keys": object{}, "signatures": object{}}})
+	if !heard {
+		t.Error("nobody is told of the device")
+	}
+}
 
 // TestKeysOfADeviceMadeAnew: who logs out and in again under the same device id has no keys left, and what
 // is asked of who has none, or isn't there, is told apart.
