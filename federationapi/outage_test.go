@@ -117,3 +117,26 @@ func TestBackAfterRestart(t *testing.T) {
 	again.sender.heardOf(two.name)
 	eventually(t, "that bob hears it at once", func() bool { return slices.Contains(two.heard(room), "second") })
 }
+
+// TestDispatchBehindMemory has what this server's users do be found late, when memory no longer
+// reaches back to all of it: what is in memory is sent all the same.
+func TestDispatchBehindMemory(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	one, two := all[0], all[1]
+	alice, bob := one.user("alice"), two.user("bob")
+	room := one.room("12")
+	s := one.api.sender
+	one.db.Stream.Follow(s.follow)
+	s.tail.from = one.db.Stream.Position()
+	two.join(room, bob, one)
+	one.say(room, alice, "hello")
+	for s.head.Load() < s.followed.Load() {
+		if err := s.dispatchSome(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "that bob hears alice", func() bool {
+		heard := two.heard(room)
+		return len(heard) == 1 && heard[0] == "hello"
+	})
+}

@@ -207,7 +207,8 @@ func (s *sender) dispatchSome() error {
 	if known {
 		err = s.resolve(s.ctx, list)
 	} else {
-		list, upTo, err = s.read(s.ctx, "", after, upTo)
+		// Not further than memory reaches back: what is there is resolved there, for all who are sent it.
+		list, upTo, err = s.read(s.ctx, "", after, min(upTo, s.tail.begins()))
 	}
 	if err == nil {
 		err = s.welcome(s.ctx, list)

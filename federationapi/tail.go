@@ -60,6 +60,13 @@ func (t *tail) add(list []*outgoing) {
 	}
 }
 
+// begins is the position after which everything is known.
+func (t *tail) begins() storage.Position {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.from
+}
+
 // between returns what is after a position and up to another, and false if that is no
 // longer known.
 func (t *tail) between(after, upTo storage.Position) ([]*outgoing, bool) {
