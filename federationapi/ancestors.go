@@ -125,6 +125,9 @@ func (a *API) takeTold(ctx context.Context, origin string, v *roomserver.View, p
 	}
 	for _, server := range servers {
 		states, stateErr := a.fetchStatesFor(ctx, server, v, pdu.EventID(), missing.Prev)
+		if isOwnTrouble(stateErr) {
+			return stateErr
+		}
 		if stateErr != nil {
 			err = errors.Join(err, fmt.Errorf("asking for the state before it: %w", stateErr))
 			continue

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -280,16 +282,23 @@ func (a *API) forgetParted(ctx context.Context) error {
 		after = users[len(users)-1]
 	}
 	l.mu.Lock()
-	var users, came []string
-	for userID := range l.parted {
-		users = append(users, userID)
-	}
-	for userID := range l.came {
-		came = append(came, userID)
-	}
-	left := l.left
+	parted, came, left := l.parted, l.came, l.left
 	l.parted, l.came, l.left = map[string]bool{}, map[string]bool{}, map[int64]*roomserver.View{}
 	l.mu.Unlock()
+	err := a.forgetThose(ctx, parted, came, left)
+	if err != nil { // they wait for the next time, with those who have been noted since
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		maps.Copy(parted, l.parted)
+		maps.Copy(came, l.came)
+		maps.Copy(left, l.left)
+		l.parted, l.came, l.left = parted, came, left
+	}
+	return err
+}
+
+func (a *API) forgetThose(ctx context.Context, parted, came map[string]bool, left map[int64]*roomserver.View) error {
+	users := slices.Collect(maps.Keys(parted))
 	for room, v := range left {
 		if a.rooms.JoinedServers(v)[a.serverName] > 0 {
 			continue
@@ -301,7 +310,7 @@ func (a *API) forgetParted(ctx context.Context) error {
 		users = append(users, in...)
 	}
 	if len(came) > 0 {
-		if _, err := a.db.MarkRemoteDevicesStale(ctx, came); err != nil {
+		if _, err := a.db.MarkRemoteDevicesStale(ctx, slices.Collect(maps.Keys(came))); err != nil {
 			return err
 		}
 	}

@@ -49,7 +49,7 @@ func (a *API) takeEDUs(ctx context.Context, origin string, list []json.RawMessag
 		}
 		err := take(ctx, origin, e.Content)
 		var bad *httpapi.Error
-		if errors.As(err, &bad) {
+		if errors.As(err, &bad) && !isOwnTrouble(err) {
 			a.log.Debug("an EDU was dropped", "origin", origin, "type", e.Type, "err", err)
 			continue
 		}
@@ -100,10 +100,11 @@ func (a *API) eduRoom(ctx context.Context, origin, roomID string) (*roomserver.V
 	if err != nil {
 		return nil, err
 	}
-	if allowed, err := a.rooms.ServerAllowed(ctx, v, origin); err != nil || !allowed {
-		return nil, errors.Join(err, httpapi.Forbidden("The room's access control list bars %s", origin))
+	allowed, err := a.rooms.ServerAllowed(ctx, v, origin)
+	if err == nil && !allowed {
+		err = httpapi.Forbidden("The room's access control list bars %s", origin)
 	}
-	return v, nil
+	return v, err
 }
 
 // takeTyping takes in who types.

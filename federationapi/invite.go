@@ -81,12 +81,13 @@ func (a *API) invited(r *http.Request, origin string, i *invitation) (any, error
 	if err != nil {
 		return nil, err
 	}
-	if remote { // else it comes with a transaction, like all that happens there
+	if remote {
 		stripped, err := json.Marshal(strippedStates(i.Stripped))
 		if err != nil {
 			return nil, httpapi.BadJSON("The invitation's state isn't valid: %v", err)
 		}
-		if err := a.rooms.Note(ctx, pdu, stripped); err != nil {
+		// Where somebody is by now it comes with a transaction, like all that happens there.
+		if err := a.rooms.Note(ctx, pdu, stripped); err != nil && !errors.Is(err, roomserver.ErrInRoom) {
 			return nil, err
 		}
 	}
@@ -202,6 +203,8 @@ func (a *API) Invite(ctx context.Context, r roomserver.MembershipRequest) error 
 	if err != nil {
 		return err
 	}
+	ctx, cancel := finishing(ctx)
+	defer cancel()
 	defer a.inviting.begin(membershipOf{r.RoomID, r.Target})()
 	server := userid.Domain(r.Target)
 	answered, err := a.sendInvite(ctx, server, &invitation{Event: pdu.JSON(), Version: version, Stripped: stripped}, client.Path("", r.RoomID, pdu.EventID()))
@@ -249,6 +252,8 @@ func (a *API) Leave(ctx context.Context, roomID, userID string, content map[stri
 	if e == nil {
 		return httpapi.Forbidden("You aren't in this room")
 	}
+	ctx, cancel := finishing(ctx)
+	defer cancel()
 	var pdu gomatrixserverlib.PDU
 	err = a.tryAll(ctx, a.knowers(ctx, v, e), func(server string) (err error) {
 		pdu, err = a.leaveVia(ctx, server, v, userID, content)
@@ -259,7 +264,10 @@ func (a *API) Leave(ctx context.Context, roomID, userID string, content map[stri
 			return err
 		}
 	}
-	return a.rooms.Note(ctx, pdu, nil)
+	if err = a.rooms.Note(ctx, pdu, nil); errors.Is(err, roomserver.ErrInRoom) {
+		return httpapi.Unavailable(time.Second, "Another user of this server has just come into the room; try again")
+	}
+	return err
 }
 
 // knowers are servers that know of a membership that was noted here: of who invited, and

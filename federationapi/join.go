@@ -27,7 +27,15 @@ const (
 	joinTimeout   = 3 * time.Minute
 	// maxJoins bounds the rooms that are handed over at the same time.
 	maxJoins = 4
+	// maxFinishing bounds the work on what another server was asked to do.
+	maxFinishing = 10 * time.Minute
 )
+
+// finishing is for what is finished, once another server has been asked to do it, even if the user no longer
+// waits: otherwise the two would be of two minds.
+func finishing(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), maxFinishing)
+}
 
 // Join lets a user of this server into a room that others are in, by the first of
 // the servers that does. Errors are as of client.AsClientError.
@@ -104,6 +112,8 @@ func (a *API) joinVia(ctx context.Context, server, roomID, userID string, conten
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+	ctx, cancel := finishing(ctx)
+	defer cancel()
 	answer, err := a.client.Do(ctx, client.Request{Method: http.MethodPut, Server: server, Body: json.RawMessage(pdu.JSON()),
 		URI:       client.Path("/_matrix/federation/v2/send_join", roomID, pdu.EventID()) + "?omit_members=true",
 		MaxAnswer: maxJoinAnswer, Timeout: joinTimeout})

@@ -3,6 +3,7 @@ package federationapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/matrix-org/gomatrixserverlib"
@@ -54,6 +55,8 @@ func (a *API) knockVia(ctx context.Context, server, roomID, userID string, conte
 	var answer struct {
 		Stripped []json.RawMessage `json:"knock_room_state"`
 	}
+	ctx, cancel := finishing(ctx)
+	defer cancel()
 	err = a.client.Put(ctx, server, client.Path("/_matrix/federation/v1/send_knock", roomID, pdu.EventID()), json.RawMessage(pdu.JSON()), &answer)
 	if err != nil {
 		return err
@@ -62,7 +65,10 @@ func (a *API) knockVia(ctx context.Context, server, roomID, userID string, conte
 	if err != nil {
 		return badAnswer(server, "The room's state isn't valid: %v", err)
 	}
-	return a.rooms.Note(ctx, pdu, stripped)
+	if err = a.rooms.Note(ctx, pdu, stripped); errors.Is(err, roomserver.ErrInRoom) {
+		return refusal(a.takeWithAncestors(ctx, server, pdu))
+	}
+	return err
 }
 
 // takeNoted takes in the end of an invitation or of a knock of a user of this server, of a
@@ -82,8 +88,11 @@ func (a *API) takeNoted(ctx context.Context, origin string, text json.RawMessage
 		return err
 	}
 	v, err := a.rooms.View(ctx, roomID)
-	if err != nil || !remote {
+	if errors.Is(err, roomserver.ErrUnknownRoom) || err == nil && !remote {
 		return httpapi.Forbidden("This server isn't in the room")
+	}
+	if err != nil {
+		return err
 	}
 	noted, err := a.rooms.StateEvent(ctx, v, "m.room.member", target)
 	if err != nil {
@@ -92,10 +101,10 @@ func (a *API) takeNoted(ctx context.Context, origin string, text json.RawMessage
 	if noted == nil || v.Membership(target) != "knock" && (v.Membership(target) != "invite" || noted.Sender != sender) {
 		return httpapi.Forbidden("Nothing is known that this could end")
 	}
-	return a.note(ctx, v, text)
+	return a.note(ctx, origin, v, text)
 }
 
-func (a *API) note(ctx context.Context, v *roomserver.View, text json.RawMessage) error {
+func (a *API) note(ctx context.Context, origin string, v *roomserver.View, text json.RawMessage) error {
 	pdu, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
 	if err != nil {
 		return err
@@ -103,5 +112,8 @@ func (a *API) note(ctx context.Context, v *roomserver.View, text json.RawMessage
 	if err := a.verifyEvent(ctx, pdu); err != nil {
 		return err
 	}
-	return a.rooms.Note(ctx, pdu, nil)
+	if err = a.rooms.Note(ctx, pdu, nil); errors.Is(err, roomserver.ErrInRoom) {
+		return a.takeWithAncestors(ctx, origin, pdu)
+	}
+	return err
 }

@@ -3,6 +3,7 @@ package federationapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -52,13 +53,17 @@ func (a *API) takeOver(ctx context.Context, server, roomID string, v gomatrixser
 		return err
 	}
 	if !remote { // another user has come in meanwhile, and what happened since is known
-		return a.takeWithAncestors(ctx, server, join)
+		return refusal(a.takeWithAncestors(ctx, server, join))
 	}
 	if room.Omitted {
 		imported.Partial = &storage.Partial{JoinID: join.EventID(), Via: server, Servers: a.serversInRoom(server, room.Servers),
 			StartedAt: time.Now().UnixMilli()}
 	}
-	if err := a.rooms.Import(ctx, *imported); err != nil {
+	err = a.rooms.Import(ctx, *imported)
+	if errors.Is(err, roomserver.ErrInRoom) {
+		return refusal(a.takeWithAncestors(ctx, server, join))
+	}
+	if err != nil {
 		return err
 	}
 	if room.Omitted {

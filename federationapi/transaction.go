@@ -73,7 +73,7 @@ func (a *API) putTransaction(r *http.Request, origin string, body json.RawMessag
 	}
 	for i, pdu := range pdus {
 		err := a.takeSent(ctx, origin, txn.PDUs[i], pdu, errs[i])
-		if isOwnTrouble(err) {
+		if isOwnTrouble(err) && ctx.Err() == nil { // what takes too long once does so again
 			return nil, err // what was taken in already is known when all of it comes again
 		}
 		if pdu == nil {

@@ -26,20 +26,39 @@ type Import struct {
 	Partial *storage.Partial
 }
 
+// ErrInRoom is returned for a room that would be taken over, but that one of this server's users
+// has come into meanwhile.
+var ErrInRoom = errors.New("this server is in the room by now")
+
 // Import takes over a room from another server. What was known of it from former
 // stays is replaced by the state that the other server tells; the timeline goes on
 // from the join.
-func (s *Server) Import(ctx context.Context, r Import) error {
+func (s *Server) Import(ctx context.Context, r Import) (err error) {
 	for _, pdu := range slices.Concat(r.Auth, r.State, []gomatrixserverlib.PDU{r.Join}) {
 		if err := checkPDU(pdu); err != nil {
 			return err
 		}
 	}
+	for range maxAttempts {
+		err = s.tryImport(ctx, r)
+		if !errors.Is(err, storage.ErrOvertaken) && !storage.IsUniqueViolation(err) {
+			break // or some of it has come by another way since it was looked for
+		}
+	}
+	return err
+}
+
+func (s *Server) tryImport(ctx context.Context, r Import) error {
 	known, err := s.knownEvents(ctx, r)
 	if err != nil {
 		return err
 	}
-	build := func(b *builder) error { return b.importRoom(r, known) }
+	build := func(b *builder) error {
+		if b.s.JoinedServers(&View{Room: b.head.row, State: b.head.state})[b.s.o.ServerName] > 0 {
+			return ErrInRoom
+		}
+		return b.importRoom(r, known)
+	}
 	_, err = s.load(ctx, r.RoomID)
 	switch {
 	case err == nil:
@@ -52,9 +71,6 @@ func (s *Server) Import(ctx context.Context, r Import) error {
 		return fmt.Errorf("importing %s: %w", r.RoomID, err)
 	}
 	_, err = s.startRoom(ctx, version, r.RoomID, build)
-	if errors.Is(err, storage.ErrOvertaken) { // another user joined at the same time
-		return s.change(ctx, r.RoomID, build)
-	}
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 
@@ -177,14 +178,28 @@ func (q *pdusByDepth) Pop() any {
 // what authorises any of its events, must have been stored as outliers; told are the
 // states before the oldest events.
 func (s *Server) AddPast(ctx context.Context, v *View, p *Past, told map[string][]string) error {
-	rm, err := s.load(ctx, v.Room.ID)
-	if err != nil {
-		return err
+	for range maxAttempts {
+		rm, err := s.load(ctx, v.Room.ID)
+		if err != nil {
+			return err
+		}
+		err = s.addPast(ctx, rm, v, p, told)
+		if !errors.Is(err, errRetry) && !errors.Is(err, errBehind) && !errors.Is(err, errStale) {
+			return err
+		}
+		s.live.drop(rm)
 	}
+	return httpapi.Unavailable(time.Second, "The room is changing too fast; try again")
+}
+
+func (s *Server) addPast(ctx context.Context, rm *room, v *View, p *Past, told map[string][]string) error {
 	rm.mu.Lock()
 	defer rm.mu.Unlock()
 	if rm.dead {
 		return errRetry
+	}
+	if rm.isBehind() {
+		return errBehind
 	}
 	b := &builder{ctx: ctx, s: s, rm: rm, head: rm.head, pdus: map[int64]pduRef{}}
 	if err := b.flushed(); err != nil {

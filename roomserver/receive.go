@@ -75,6 +75,7 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how rec
 		return err
 	}
 	roomID := pdu.RoomID().String()
+	var twice error
 	for range maxAttempts {
 		var refused *RefusedError
 		var ask *askFirstError
@@ -85,8 +86,11 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how rec
 		switch {
 		case errors.As(err, &ask):
 			signed, err := s.o.AskPolicyServer(ctx, ask.server, pdu)
-			if err != nil && how.own != nil || ctx.Err() != nil {
+			if err != nil && how.own != nil {
 				return err
+			}
+			if ctx.Err() != nil {
+				return ctx.Err()
 			}
 			if how.unwanted = err; err == nil {
 				pdu = signed
@@ -97,8 +101,9 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how rec
 				s.live.drop(rm)
 			}
 			continue
-		case storage.IsUniqueViolation(err):
-			return nil // it came by two ways at once
+		case storage.IsUniqueViolation(err): // it came by two ways at once, maybe without a place in the timeline
+			twice = err
+			continue
 		case err == nil && refused != nil:
 			return refused
 		}
@@ -106,6 +111,9 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how rec
 			s.mergeEnds(ctx, roomID)
 		}
 		return err
+	}
+	if twice != nil {
+		return twice
 	}
 	return httpapi.Unavailable(time.Second, "The room's newest events can't be stored; try again")
 }

@@ -45,7 +45,8 @@ func (s *Server) JoinedRemotely(ctx context.Context, roomID, userID string) (boo
 
 // Note keeps a membership event of one of this server's users in a room that none of
 // them is in: an invitation, with the stripped state that came with it, or its end.
-// Of such a room nothing else is known that could authorise the event.
+// Of such a room nothing else is known that could authorise the event. The error is ErrInRoom if
+// by now somebody is in it.
 func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped []byte) error {
 	if pdu.StateKey() == nil {
 		return fmt.Errorf("noting %s, which is no membership", pdu.EventID())
@@ -57,8 +58,17 @@ func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped [
 		if stripped != nil {
 			b.change.InviteStates = []storage.InviteState{{UserID: *pdu.StateKey(), Stripped: stripped}}
 		}
+		known, err := b.knownOf([]string{pdu.EventID()})
+		if err != nil {
+			return err
+		}
 		e := fromPDU(pdu)
 		e.Flags = storage.Relayed
+		if stored := known[e.ID]; stored != nil && stored.Flags&storage.Outlier == 0 {
+			return nil // it comes again
+		} else if stored != nil {
+			b.takeUp(e, stored)
+		}
 		return b.append(e, pdu)
 	}
 	roomID := pdu.RoomID().String()
@@ -68,7 +78,7 @@ func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped [
 			return err
 		}
 		if !remote {
-			return httpapi.Forbidden("This server is in the room by now")
+			return ErrInRoom
 		}
 		_, err = s.load(ctx, roomID)
 		if err == nil {
@@ -76,11 +86,8 @@ func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped [
 		} else if errors.Is(err, ErrUnknownRoom) {
 			err = s.noteNew(ctx, pdu, build)
 		}
-		if storage.IsUniqueViolation(err) {
-			return nil // it came twice
-		}
-		if !errors.Is(err, storage.ErrOvertaken) {
-			return err
+		if !errors.Is(err, storage.ErrOvertaken) && !storage.IsUniqueViolation(err) {
+			return err // it may have come by two ways at once
 		}
 	}
 	return httpapi.Unavailable(time.Second, "The room is changing too fast; try again")
