@@ -146,8 +146,8 @@ func (w *watch) listen(event any) {
 	case *runtime.EventConsoleAPICalled:
 		w.fault("a script said something: %s", e.Type)
 	case *log.EventEntryAdded:
-		// That an answer is a refusal is what stories are about.
-		if !strings.Contains(e.Entry.Text, "the server responded with a status of 4") {
+		// That an answer is a refusal is what stories are about; what is verbose is advice, which changes.
+		if e.Entry.Level != log.EntryLevelVerbose && !strings.Contains(e.Entry.Text, "the server responded with a status of 4") {
 			w.fault("the browser complains: %s (%s)", e.Entry.Text, e.Entry.URL)
 		}
 	case *network.EventRequestWillBeSent:
