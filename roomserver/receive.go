@@ -75,7 +75,7 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how rec
 		return err
 	}
 	roomID := pdu.RoomID().String()
-	var twice error
+	twice := false
 	for range maxAttempts {
 		var refused *RefusedError
 		var ask *askFirstError
@@ -101,8 +101,8 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how rec
 				s.live.drop(rm)
 			}
 			continue
-		case storage.IsUniqueViolation(err): // it came by two ways at once, maybe without a place in the timeline
-			twice = err
+		case storage.IsUniqueViolation(err) && !twice: // it came by two ways at once, maybe without a place in the timeline
+			twice = true
 			continue
 		case err == nil && refused != nil:
 			return refused
@@ -111,9 +111,6 @@ func (s *Server) receive(ctx context.Context, pdu gomatrixserverlib.PDU, how rec
 			s.mergeEnds(ctx, roomID)
 		}
 		return err
-	}
-	if twice != nil {
-		return twice
 	}
 	return httpapi.Unavailable(time.Second, "The room's newest events can't be stored; try again")
 }
