@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
+	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -32,6 +33,8 @@ func call[P, R any](b *tab, command cdp.Command[P, R], params P) R {
 // find waits for what has a role and a name.
 func (b *tab) find(role, name string) cdp.BackendNodeID {
 	b.t.Helper()
+	// A tab behind others that were opened since isn't drawn, and what is in it isn't told.
+	call(b, cdppage.BringToFront, cdp.Empty{})
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		document := call(b, runtime.Evaluate, runtime.EvaluateParams{Expression: "document"})
 		found := call(b, accessibility.QueryAXTree, accessibility.QueryAXTreeParams{
