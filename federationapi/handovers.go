@@ -15,6 +15,14 @@ import (
 // maxHandedOver bounds the sticky events of a room that a server is sent when it comes.
 const maxHandedOver = 1000
 
+// arrivalOf is the event if it says that a user is in its room, otherwise nil.
+func arrivalOf(e *storage.Event) *storage.Event {
+	if isArrival(e) {
+		return e
+	}
+	return nil
+}
+
 // isArrival reports whether an event says that a user is in its room.
 func isArrival(e *storage.Event) bool {
 	return e.Type == "m.room.member" && e.IsState() && e.Accepted() && e.Position != 0 && e.Sub == 0 &&

@@ -140,3 +140,23 @@ func TestDispatchBehindMemory(t *testing.T) {
 		return len(heard) == 1 && heard[0] == "hello"
 	})
 }
+
+// TestArrivalBehindMemory has somebody come whom dispatch finds late: their server is handed what is
+// sticky all the same.
+func TestArrivalBehindMemory(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	one, two := all[0], all[1]
+	room := one.room("12")
+	one.stick(room, one.user("alice"), "sticky")
+	two.join(room, two.user("bob"), one)
+	s := one.api.sender
+	one.db.Stream.Follow(s.follow)
+	s.tail.from = one.db.Stream.Position()
+	s.advance(s.tail.from)
+	for s.head.Load() < s.followed.Load() {
+		if err := s.dispatchSome(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "that bob hears what is sticky", func() bool { return slices.Contains(two.heard(room), "sticky") })
+}

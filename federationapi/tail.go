@@ -135,6 +135,13 @@ func (s *sender) read(ctx context.Context, server string, after, upTo storage.Po
 		return &outgoing{at: devices[i].Position, device: &storage.DeviceListChange{
 			Position: devices[i].Position, UserID: devices[i].UserID, DeviceID: devices[i].DeviceID, Announce: true}}
 	})
+	if server == "" { // who came is dispatch's concern
+		came, err := db.MembershipsBetween(ctx, after, reached, maxRead)
+		if err != nil {
+			return nil, 0, err
+		}
+		add(len(came), func(i int) *outgoing { return &outgoing{at: came[i].Position, arrival: arrivalOf(came[i])} })
+	}
 	sortOutgoing(list)
 	list = list[:sort.Search(len(list), func(i int) bool { return list[i].at > reached })]
 	return list, reached, s.resolve(ctx, list)

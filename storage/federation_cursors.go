@@ -112,6 +112,20 @@ func (db *DB) EventsBySendersOf(ctx context.Context, server string, after, upTo 
 	return events, nil
 }
 
+// MembershipsBetween returns up to limit events about members of any room, after a position and up to
+// another, in the stream's order. It reads every event between, by the stream's index.
+func (db *DB) MembershipsBetween(ctx context.Context, after, upTo Position, limit int) ([]*Event, error) {
+	rows, err := db.query(ctx, `SELECT`+eventColumns+`
+		FROM events e JOIN rooms r ON r.nid = e.room_nid
+		WHERE e.position > $1 AND e.position <= $2 AND e.position IS NOT NULL AND e.type = 'm.room.member' AND e.state_key IS NOT NULL
+		ORDER BY e.position LIMIT $3`, after, upTo, limit)
+	events, err := collect(rows, err, scanEvent)
+	if err != nil {
+		return nil, fmt.Errorf("reading who came: %w", err)
+	}
+	return events, nil
+}
+
 // MoreEventsBySendersOf reports whether EventsBySendersOf would return more events than
 // limit.
 func (db *DB) MoreEventsBySendersOf(ctx context.Context, server string, after, upTo Position, limit int) (more bool, err error) {
