@@ -10,6 +10,8 @@ var (
 	labelled = regexp.MustCompile(`<label>.*</label>`)
 	field    = regexp.MustCompile(`<input [^>]*>`)
 	fieldID  = regexp.MustCompile(` id="([^"]+)"`)
+	// unseen is a field for the browser alone.
+	unseen = regexp.MustCompile(` type="hidden"| hidden>`)
 )
 
 // TestFieldsHaveLabels has each field of the pages that people fill in lie within a label, or have
@@ -27,7 +29,7 @@ func TestFieldsHaveLabels(t *testing.T) {
 		rest := labelled.ReplaceAllString(string(text), "")
 		for _, input := range field.FindAllString(rest, -1) {
 			id := fieldID.FindStringSubmatch(input)
-			if !strings.Contains(input, `type="hidden"`) && (id == nil || !strings.Contains(rest, `<label for="`+id[1]+`">`)) {
+			if !unseen.MatchString(input) && (id == nil || !strings.Contains(rest, `<label for="`+id[1]+`">`)) {
 				t.Errorf("%s: %s has no label", page.Name(), input)
 			}
 		}
