@@ -15,20 +15,26 @@ import (
 	"hearth/internal/signingkey"
 )
 
-const federationHelp = `Looks for another homeserver as this one would with this configuration, and says in
+const federationHelp = `explain SERVER looks for another homeserver as this one would with this configuration, and says in
 words what it finds: where the name leads, whether the connection and its
 certificate are good, with which keys the server signs, whether it takes what this
 one signs, and what waits to be sent to it. The server of the configuration needn't
-run.`
+run.
+
+rotate-key puts a new signing key in the place of the present one. Hearth signs with
+it from when it is started again, and publishes the old one as old from then on.`
 
 func (m *Main) federation(ctx context.Context, c command, args []string) error {
+	if len(args) > 0 && args[0] == "rotate-key" {
+		return m.rotateKey(c, args[1:])
+	}
 	if len(args) < 2 || args[0] != "explain" || strings.HasPrefix(args[1], "-") {
 		fs := m.flags(c)
 		m.configFlag(fs)
 		if err := fs.Parse(args); err != nil {
 			return err
 		}
-		return errors.New("write it as: federation explain SERVER --config FILE")
+		return errors.New("write it as: federation explain SERVER --config FILE, or: federation rotate-key --config FILE")
 	}
 	fs := m.flags(c)
 	load := m.configFlag(fs)

@@ -28,6 +28,9 @@ func newFederationClient(ctx context.Context, cfg *config.Config, db *storage.DB
 	if err != nil {
 		return nil, err
 	}
+	if !f.VerifyCertificates {
+		log.Warn("OTHER SERVERS' CERTIFICATES AREN'T CHECKED (federation.verify_certificates): anybody on the way to them can pretend to be them. Use this for tests only")
+	}
 	return client.New(ctx, client.Options{
 		DB: db, ServerName: cfg.ServerName, KeyID: key.ID, PrivateKey: key.Private,
 		RootCAs: pool, InsecureSkipVerify: !f.VerifyCertificates,
@@ -79,6 +82,7 @@ func federationCertificate(cfg *config.Config, log *slog.Logger) (*certificate.S
 	if f := cfg.Federation; f.TLSCertificateFile != "" {
 		return certificate.Load(f.TLSCertificateFile, f.TLSKeyFile, log)
 	}
+	log.Info("no certificate is named (federation.tls_certificate_file): the one in use signs itself, which other servers don't accept. Behind a proxy it doesn't matter")
 	return certificate.SelfSigned(cfg.DataDir, federationapi.CertificateName(cfg.ServerName, cfg.Federation.PublicAddress), log)
 }
 

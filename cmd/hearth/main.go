@@ -54,7 +54,7 @@ func commands() []command {
 		{"registration-token", "create|list|delete [TOKEN] --config FILE [--uses N] [--expires DURATION]", "let people with a token make accounts", registrationTokenHelp, (*Main).registrationToken},
 		{"generate-config", "--server-name NAME [--data-dir DIR] [--set key.path=value …]", "print a complete configuration", generateHelp, (*Main).generateConfig},
 		{"check-config", "--config FILE", "say what is wrong with a configuration", checkHelp, (*Main).checkConfig},
-		{"federation", "explain SERVER --config FILE", "say step by step how another server is reached, or why not", federationHelp, (*Main).federation},
+		{"federation", "explain SERVER|rotate-key --config FILE", "say step by step how another server is reached, or why not; sign with a new key", federationHelp, (*Main).federation},
 		{"media", "usage|prune|copy --config FILE …", "say what media take, delete what nobody asks for, move them to another storage", mediaHelp, (*Main).media},
 		{"version", "", "print the version", "", (*Main).version},
 	}

@@ -102,3 +102,34 @@ func TestDatabaseOutage(t *testing.T) {
 		})
 	}
 }
+
+// TestRotateKey gives a server another key to sign with: somebody of another comes into a room that
+// was made with the old one.
+func TestRotateKey(t *testing.T) {
+	one, nameOne := federating(t)
+	two, _ := federating(t)
+	alice, bob := register(t, one.base, "alice"), register(t, two.base, "bob")
+	room := alice.createRoom(t, map[string]any{"preset": "public_chat"})
+	keys := func() gjson.Result { return alice.ok(t, "GET", "/_matrix/key/v2/server", nil) }
+	before := keys().Get("verify_keys").Map()
+	out, stderr, code := one.run("", "federation", "rotate-key", "--config", one.config)
+	if code != 0 {
+		t.Fatalf("status %d: %s", code, stderr)
+	}
+	one.stop()
+	one.start()
+	after := keys()
+	for id, key := range before {
+		if after.Get("verify_keys").Map()[id].Exists() || after.Get("old_verify_keys").Map()[id].Get("key").Str != key.Get("key").Str {
+			t.Errorf("%s of before is in %s", id, after)
+		}
+	}
+	for id := range after.Get("verify_keys").Map() {
+		if !strings.Contains(out, "The key is "+id+" now") {
+			t.Errorf("signing with %s, said was: %s", id, out)
+		}
+	}
+	bob.ok(t, "POST", clientV3+"/join/"+url.PathEscape(room)+"?via="+nameOne, map[string]any{})
+	alice.say(t, room, "signed with the new key")
+	bob.hear(t, room, "signed with the new key")
+}

@@ -37,6 +37,9 @@ func (u *user) hear(t *testing.T, room, body string) {
 func TestSharedRoom(t *testing.T) {
 	one, nameOne := federating(t)
 	two, _ := federating(t)
+	if !strings.Contains(one.readLog(), "level=WARN msg=\"OTHER SERVERS' CERTIFICATES AREN'T CHECKED") {
+		t.Error("that certificates aren't checked isn't logged")
+	}
 	alice, bob := register(t, one.base, "alice"), register(t, two.base, "bob")
 	room := alice.ok(t, "POST", clientV3+"/createRoom", map[string]any{"preset": "public_chat", "room_alias_name": "lobby"}).Get("room_id").Str
 	joined := bob.ok(t, "POST", clientV3+"/join/"+url.PathEscape("#lobby:"+nameOne), map[string]any{}).Get("room_id").Str

@@ -45,6 +45,33 @@ func Load(dataDir string) (Key, error) {
 	return Key{ID: "ed25519:" + fields[1], Private: ed25519.NewKeyFromSeed(seed)}, nil
 }
 
+// Rotate puts a new key in the place of the one in dataDir, which is kept in the file beside it that it
+// returns. Whoever has loaded the old one goes on with that.
+func Rotate(dataDir string) (old, key Key, kept string, err error) {
+	path := filepath.Join(dataDir, FileName)
+	if _, err := os.Stat(path); err != nil {
+		return old, key, "", fmt.Errorf("looking for the signing key: %w", err)
+	}
+	if old, err = Load(dataDir); err != nil {
+		return old, key, "", err
+	}
+	next := path + ".new"
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a rotation that was broken off
+		return old, key, "", fmt.Errorf("removing an unused signing key: %w", err)
+	}
+	if key, err = create(next); err != nil {
+		return old, key, "", err
+	}
+	kept = path + "." + strings.TrimPrefix(old.ID, "ed25519:")
+	if err := os.Link(path, kept); err != nil && !errors.Is(err, fs.ErrExist) {
+		return old, key, "", fmt.Errorf("keeping the old signing key: %w", err)
+	}
+	if err := os.Rename(next, path); err != nil {
+		return old, key, "", fmt.Errorf("replacing the signing key: %w", err)
+	}
+	return old, key, kept, nil
+}
+
 // create writes a new key, durably before it is first used: a server that lost
 // its key could not prove to others who it is.
 func create(path string) (Key, error) {
