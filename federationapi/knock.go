@@ -13,6 +13,7 @@ import (
 	"hearth/internal/httpapi"
 	"hearth/internal/userid"
 	"hearth/roomserver"
+	"hearth/storage"
 )
 
 // getMakeKnock is GET /make_knock/{roomId}/{userId}.
@@ -101,13 +102,18 @@ func (a *API) takeNoted(ctx context.Context, origin string, text json.RawMessage
 	if noted == nil || v.Membership(target) != "knock" && (v.Membership(target) != "invite" || noted.Sender != sender) {
 		return httpapi.Forbidden("Nothing is known that this could end")
 	}
-	return a.note(ctx, origin, v, text)
+	return a.note(ctx, origin, v, noted, text)
 }
 
-func (a *API) note(ctx context.Context, origin string, v *roomserver.View, text json.RawMessage) error {
+// note takes in what ends a membership that is noted. If it is from before that it ended an earlier
+// one, and comes late.
+func (a *API) note(ctx context.Context, origin string, v *roomserver.View, noted *storage.Event, text json.RawMessage) error {
 	pdu, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
 	if err != nil {
 		return err
+	}
+	if pdu.Depth() <= noted.Depth {
+		return httpapi.Forbidden("What this could end is newer")
 	}
 	if err := a.verifyEvent(ctx, pdu); err != nil {
 		return err

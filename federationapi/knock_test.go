@@ -10,6 +10,7 @@ import (
 
 	"github.com/matrix-org/gomatrixserverlib"
 
+	"hearth/federationapi/client"
 	"hearth/internal/httpapi"
 	"hearth/roomserver"
 )
@@ -62,6 +63,38 @@ func TestKnock(t *testing.T) {
 		t.Errorf("knocking on an open door: %v", err)
 	}
 	two.refused(http.StatusBadRequest, "M_INCOMPATIBLE_ROOM_VERSION", one, "GET", uri("make_knock/"+room, dave, "ver", "7"), nil)
+}
+
+// TestLateRefusal has the end of a knock come when carol knocks again already: it ends nothing then.
+func TestLateRefusal(t *testing.T) {
+	all := newHearths(t, 2, nil)
+	one, two := all[0], all[1]
+	alice, carol := one.user("alice"), two.user("carol")
+	room := one.room("11", roomserver.InitialEvent{Type: "m.room.join_rules", StateKey: new(""), Content: object{"join_rule": "knock"}})
+	refuse := func() json.RawMessage {
+		if err := two.knock(room, carol, one.name); err != nil {
+			t.Fatal(err)
+		}
+		id, err := one.rooms.SetMembership(background(t), roomserver.MembershipRequest{RoomID: room, Sender: alice, Target: carol, Membership: "leave"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := one.rooms.EventByID(background(t), room, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.JSON
+	}
+	first, second := refuse(), refuse()
+	for i, want := range []string{"knock", "leave"} {
+		if _, err := one.client.Do(background(t), client.Request{Method: "PUT", Server: two.name, URI: "/_matrix/federation/v1/send/" + fmt.Sprint(i),
+			Body: object{"pdus": []json.RawMessage{first, second}[i : i+1]}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := two.membership(room, carol); got != want {
+			t.Errorf("after refusal %d carol is %q instead of %q", i+1, got, want)
+		}
+	}
 }
 
 // TestTemplates signs nothing but what was asked for.
