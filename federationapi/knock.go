@@ -106,13 +106,13 @@ func (a *API) takeNoted(ctx context.Context, origin string, text json.RawMessage
 }
 
 // note takes in what ends a membership that is noted. If it is from before that it ended an earlier
-// one, and comes late.
+// one, and comes late. In a room whose depth has reached its bound all have the same.
 func (a *API) note(ctx context.Context, origin string, v *roomserver.View, noted *storage.Event, text json.RawMessage) error {
 	pdu, err := parseEvent(gomatrixserverlib.RoomVersion(v.Room.RoomVersion), text)
 	if err != nil {
 		return err
 	}
-	if pdu.Depth() <= noted.Depth {
+	if pdu.Depth() < noted.Depth {
 		return httpapi.Forbidden("What this could end is newer")
 	}
 	if err := a.verifyEvent(ctx, pdu); err != nil {

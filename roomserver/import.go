@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/matrix-org/gomatrixserverlib"
 
@@ -33,19 +34,24 @@ var ErrInRoom = errors.New("this server is in the room by now")
 // Import takes over a room from another server. What was known of it from former
 // stays is replaced by the state that the other server tells; the timeline goes on
 // from the join.
-func (s *Server) Import(ctx context.Context, r Import) (err error) {
+func (s *Server) Import(ctx context.Context, r Import) error {
 	for _, pdu := range slices.Concat(r.Auth, r.State, []gomatrixserverlib.PDU{r.Join}) {
 		if err := checkPDU(pdu); err != nil {
 			return err
 		}
 	}
+	twice := false
 	for range maxAttempts {
-		err = s.tryImport(ctx, r)
-		if !errors.Is(err, storage.ErrOvertaken) && !storage.IsUniqueViolation(err) {
-			break // or some of it has come by another way since it was looked for
+		err := s.tryImport(ctx, r)
+		switch {
+		case errors.Is(err, storage.ErrOvertaken):
+		case storage.IsUniqueViolation(err) && !twice: // some of it may have come by another way since it was looked for
+			twice = true
+		default:
+			return err
 		}
 	}
-	return err
+	return httpapi.Unavailable(time.Second, "The room is changing too fast; try again")
 }
 
 func (s *Server) tryImport(ctx context.Context, r Import) error {

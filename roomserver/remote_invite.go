@@ -72,6 +72,7 @@ func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped [
 		return b.append(e, pdu)
 	}
 	roomID := pdu.RoomID().String()
+	twice := false
 	for range maxAttempts {
 		remote, err := s.Remote(ctx, roomID)
 		if err != nil {
@@ -86,8 +87,12 @@ func (s *Server) Note(ctx context.Context, pdu gomatrixserverlib.PDU, stripped [
 		} else if errors.Is(err, ErrUnknownRoom) {
 			err = s.noteNew(ctx, pdu, build)
 		}
-		if !errors.Is(err, storage.ErrOvertaken) && !storage.IsUniqueViolation(err) {
-			return err // it may have come by two ways at once
+		switch {
+		case errors.Is(err, storage.ErrOvertaken):
+		case storage.IsUniqueViolation(err) && !twice: // it may have come by two ways at once
+			twice = true
+		default:
+			return err
 		}
 	}
 	return httpapi.Unavailable(time.Second, "The room is changing too fast; try again")
